@@ -1,0 +1,72 @@
+"""Start and stop aiohttp applications on a TCP address or a unix socket, and the admin page every process has.
+
+``listen`` strings: ``tcp:HOST:PORT`` or ``unix:PATH``. The admin page answers ``/healthz`` (200 ``ok`` or 503 and
+the reason) and ``/metrics`` (Prometheus text).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text is one sentence for the user."""
+
+
+async def start(
+    app: web.Application | web.Server[web.BaseRequest], listen: str, shutdown_s: float = 5.0
+) -> web.BaseRunner[web.Request]:
+    """Serve ``app`` on ``listen``. The caller ends it with ``await runner.cleanup()``. Raises ``ListenError``."""
+    runner: web.BaseRunner[web.Request]
+    if isinstance(app, web.Application):
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s, handler_cancellation=True)
+    else:
+        runner = web.ServerRunner(app, shutdown_timeout=shutdown_s)  # type: ignore[assignment]
+    await runner.setup()
+    kind, _, address = listen.partition(":")
+    site: web.BaseSite
+    if kind == "unix":
+        with contextlib.suppress(FileNotFoundError):
+            Path(address).unlink()
+        site = web.UnixSite(runner, address)
+    else:
+        host, _, port = address.rpartition(":")
+        site = web.TCPSite(runner, host, int(port))
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ListenError(_sentence(listen, error)) from error
+    if kind == "unix":
+        Path(address).chmod(0o600)
+    return runner
+
+
+def _sentence(listen: str, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"{listen} is in use by another program: stop it or choose another port"
+    return f"cannot listen on {listen}: {error.strerror or error}"
+
+
+def admin_app(is_healthy: Callable[[], str | None], registry: CollectorRegistry | None = None) -> web.Application:
+    """The admin application. ``is_healthy`` returns None, or one sentence that says what is wrong."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        wrong = is_healthy()
+        return web.Response(text=wrong or "ok", status=503 if wrong else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        body = generate_latest(registry) if registry else b""
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    return app

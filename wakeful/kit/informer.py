@@ -1,0 +1,123 @@
+"""A cache of one kind that follows the API server: list, then watch, again from the start after 410 Gone.
+
+Controllers, the gateway and the broker read the cache instead of asking the server. ``on_change`` is called
+synchronously, in order, for every difference; it should only put a key into a queue or replace a table entry.
+
+Invariant: the cache passes through the same states as the server, though it may skip some of them; after any
+loss of connection it ends at the server's present state, and deletions that happened meanwhile are reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import aiohttp
+
+from wakeful.kit import logs
+from wakeful.kit.kube import ApiError, KubeClient, Obj, Resource, key_of
+
+OnChange = Callable[[str, Obj, Obj | None], None]
+"""(type: ADDED, MODIFIED or DELETED; object; previous object or None)."""
+
+RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+PAGE = "500"
+
+
+class Informer:
+    """The cache. ``run`` it in a task; read ``store`` at any time; ``await synced()`` for the first list."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource,
+        on_change: OnChange | None = None,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._on_change = on_change
+        self._namespace = namespace
+        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
+        self._query = {key: value for key, value in selectors.items() if value}
+        self._log = logs.get("informer").bind(resource=f"{resource.plural}.{resource.group}")
+        self._synced = asyncio.Event()
+        self._version = ""
+        self.store: dict[tuple[str, str], Obj] = {}
+        """By (namespace, name). Treat the objects as read-only."""
+
+    def get(self, namespace: str, name: str) -> Obj | None:
+        return self.store.get((namespace, name))
+
+    def items(self) -> Iterable[Obj]:
+        return self.store.values()
+
+    async def synced(self) -> None:
+        """Wait until the first list is in the cache."""
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """Follow the server for ever; connection failures are retried with growing pauses of at most 2 s."""
+        failures = 0
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                failures = 0
+                await self._watch()
+            except ApiError as error:
+                if error.code == 410:
+                    self._version = ""
+                    continue
+                self._log.warning("watch refused", code=error.code, error=str(error))
+                self._version = ""
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                self._log.debug("watch broken", error=repr(error))
+            await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+            failures += 1
+
+    async def _list(self) -> None:
+        seen: set[tuple[str, str]] = set()
+        query = {**self._query, "limit": PAGE}
+        while True:
+            page = await self._client.list(self._resource, self._namespace, **query)
+            kind = str(page.get("kind", "")).removesuffix("List")
+            for item in page.get("items") or []:
+                item.setdefault("apiVersion", page.get("apiVersion"))
+                item.setdefault("kind", kind)
+                seen.add(key_of(item))
+                self._put(item)
+            token = page["metadata"].get("continue")
+            if not token:
+                break
+            query["continue"] = token
+        for key in [key for key in self.store if key not in seen]:
+            self._drop(self.store[key])
+        self._version = page["metadata"]["resourceVersion"]
+        self._synced.set()
+
+    async def _watch(self) -> None:
+        query = {**self._query, "resourceVersion": self._version}
+        async for event in self._client.watch(self._resource, self._namespace, query):
+            obj = event["object"]
+            self._version = obj["metadata"]["resourceVersion"]
+            if event["type"] == "DELETED":
+                self._drop(obj)
+            elif event["type"] != "BOOKMARK":
+                self._put(obj)
+
+    def _put(self, obj: Obj) -> None:
+        key = key_of(obj)
+        old = self.store.get(key)
+        if old is not None and old["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
+            return
+        self.store[key] = obj
+        if self._on_change is not None:
+            self._on_change("ADDED" if old is None else "MODIFIED", obj, old)
+
+    def _drop(self, obj: Obj) -> None:
+        old = self.store.pop(key_of(obj), None)
+        if old is not None and self._on_change is not None:
+            self._on_change("DELETED", obj, old)
