@@ -72,5 +72,13 @@ class Layout:
 
     def make(self) -> None:
         """Create the folders, private to this user."""
-        for folder in (self.data_dir, self.pki, self.objects_db.parent, self.volumes, self.pods, self.logs, self.run):
+        for folder in (
+            self.data_dir,
+            self.pki,
+            self.objects_db.parent,
+            self.volumes,
+            self.pods,
+            self.logs,
+            self.run,
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -20,15 +20,13 @@ class ListenError(Exception):
     """The address cannot be listened on; the text is one sentence for the user."""
 
 
-async def start(
-    app: web.Application | web.Server[web.BaseRequest], listen: str, shutdown_s: float = 5.0
-) -> web.BaseRunner[web.Request]:
+async def start(app: web.Application | web.Server, listen: str, shutdown_s: float = 5.0) -> web.BaseRunner:
     """Serve ``app`` on ``listen``. The caller ends it with ``await runner.cleanup()``. Raises ``ListenError``."""
-    runner: web.BaseRunner[web.Request]
+    runner: web.BaseRunner
     if isinstance(app, web.Application):
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=shutdown_s, handler_cancellation=True)
     else:
-        runner = web.ServerRunner(app, shutdown_timeout=shutdown_s)  # type: ignore[assignment]
+        runner = web.ServerRunner(app, shutdown_timeout=shutdown_s)
     await runner.setup()
     kind, _, address = listen.partition(":")
     site: web.BaseSite
@@ -55,7 +53,9 @@ def _sentence(listen: str, error: OSError) -> str:
     return f"cannot listen on {listen}: {error.strerror or error}"
 
 
-def admin_app(is_healthy: Callable[[], str | None], registry: CollectorRegistry | None = None) -> web.Application:
+def admin_app(
+    is_healthy: Callable[[], str | None], registry: CollectorRegistry | None = None
+) -> web.Application:
     """The admin application. ``is_healthy`` returns None, or one sentence that says what is wrong."""
 
     async def healthz(_: web.Request) -> web.Response:

@@ -46,7 +46,9 @@ class Resource:
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
         """The URL path of the collection, of one object, or of its subresource."""
         parts = [f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"]
         if self.namespaced and namespace:
@@ -100,7 +102,9 @@ def read_kubeconfig(path: Path, context: str | None = None) -> Credentials:
     except (OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
         raise ValueError(f"{path} is not a usable kubeconfig: {error!r}") from error
     tls = _tls(cluster, user) if str(cluster["server"]).startswith("https") else None
-    return Credentials(cluster["server"].rstrip("/"), user.get("token"), tls, entry.get("namespace", "default"))
+    return Credentials(
+        cluster["server"].rstrip("/"), user.get("token"), tls, entry.get("namespace", "default")
+    )
 
 
 def _tls(cluster: Obj, user: Obj) -> ssl.SSLContext:
@@ -157,7 +161,9 @@ class KubeClient:
         query = {"fieldManager": self.field_manager}
         return await self.request("POST", resource.path(namespace), body, query)
 
-    async def replace(self, resource: Resource, namespace: str | None, body: Obj, subresource: str = "") -> Obj:
+    async def replace(
+        self, resource: Resource, namespace: str | None, body: Obj, subresource: str = ""
+    ) -> Obj:
         """PUT the object (its ``metadata.resourceVersion`` guards against lost updates: 409)."""
         path = resource.path(namespace, body["metadata"]["name"], subresource)
         return await self.request("PUT", path, body, {"fieldManager": self.field_manager})
@@ -173,7 +179,9 @@ class KubeClient:
     ) -> Obj:
         """PATCH with a kind of ``PATCH_TYPES``."""
         query = {"fieldManager": self.field_manager}
-        return await self.request("PATCH", resource.path(namespace, name, subresource), body, query, PATCH_TYPES[kind])
+        return await self.request(
+            "PATCH", resource.path(namespace, name, subresource), body, query, PATCH_TYPES[kind]
+        )
 
     async def apply(self, resource: Resource, namespace: str | None, body: Obj, subresource: str = "") -> Obj:
         """Server-side apply with this client's field manager, taking over conflicting fields."""
@@ -181,7 +189,9 @@ class KubeClient:
         query = {"fieldManager": self.field_manager, "force": "true"}
         return await self.request("PATCH", path, body, query, PATCH_TYPES["apply"])
 
-    async def delete(self, resource: Resource, namespace: str | None, name: str, **options: Any) -> Obj | None:
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, **options: Any
+    ) -> Obj | None:
         """DELETE with DeleteOptions (``propagationPolicy``, ``preconditions`` ...). None when it did not exist."""
         body = {"kind": "DeleteOptions", "apiVersion": "v1", **options}
         try:
@@ -203,7 +213,12 @@ class KubeClient:
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": content_type} if data is not None else None
         async with self._open.request(
-            method, self._credentials.server + path, data=data, params=query, headers=headers, timeout=self._timeout
+            method,
+            self._credentials.server + path,
+            data=data,
+            params=query,
+            headers=headers,
+            timeout=self._timeout,
         ) as response:
             raw = await response.read()
             if response.status >= 300:
@@ -211,7 +226,9 @@ class KubeClient:
             answer: Obj = orjson.loads(raw) if raw else {}
             return answer
 
-    async def watch(self, resource: Resource, namespace: str | None, query: Mapping[str, str]) -> AsyncIterator[Obj]:
+    async def watch(
+        self, resource: Resource, namespace: str | None, query: Mapping[str, str]
+    ) -> AsyncIterator[Obj]:
         """The events of one watch request, until the server ends it. ``ApiError`` 410 when it must be listed again."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=None)
         params = {"watch": "true", "allowWatchBookmarks": "true", **query}

@@ -56,7 +56,7 @@ class WorkQueue(Generic[K]):
         """Ask for a retry of ``key`` after its back-off (50 ms doubling to 60 s), which is returned in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_s = min(BASE_DELAY_S * 2**failures, MAX_DELAY_S)
+        delay_s = min(BASE_DELAY_S * 2.0 ** min(failures, 16), MAX_DELAY_S)
         self.add_after(key, delay_s)
         return delay_s
 
