@@ -1,0 +1,105 @@
+"""Puts our manifests and Knative's into the embedded API server: what ``kubectl apply -k`` does on a cluster.
+
+Called by ``wakeful up`` when the API server answers. Server-side apply, so it can be repeated; a digest of all
+manifests is kept in a ConfigMap and an unchanged set is not applied again. Leaves out RBAC and Deployments of the
+cluster installation: on one machine the processes are the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from standalone.processes import OPERATOR_NAMESPACE, Options
+from wakeful.kit.discovery import Discovery
+from wakeful.kit.kube import CONFIGMAPS, ENDPOINTS, NAMESPACES, SERVICES, KubeClient, Obj, Resource
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (
+    ROOT / "standalone" / "knative" / "manifests",
+    ROOT / "config" / "crd",
+    ROOT / "config" / "configmap",
+    ROOT / "config" / "runtimes",
+    ROOT / "config" / "webhook",
+)
+WEBHOOK_SERVICE = "wakeful-webhook"
+DIGEST = "wakeful-install"
+FIRST = ("Namespace", "CustomResourceDefinition")
+KEPT_BY_USER = "ConfigMap"
+"""Objects of this kind are created once and then left as the user edited them."""
+
+
+def read_manifests(sources: Iterable[Path] = SOURCES) -> list[Obj]:
+    """All documents, kinds that others need first."""
+    documents: list[Obj] = []
+    for source in sources:
+        for path in sorted(source.glob("*.yaml")):
+            if path.name != "kustomization.yaml":
+                documents += [doc for doc in yaml.load_all(path.read_text(), Loader=_LOADER) if doc]
+    return sorted(documents, key=lambda doc: FIRST.index(doc["kind"]) if doc["kind"] in FIRST else len(FIRST))
+
+
+async def install(client: KubeClient, options: Options) -> bool:
+    """Apply what changed since the last time; whether anything was applied."""
+    digest = _digest(options)
+    known = await client.find(CONFIGMAPS, OPERATOR_NAMESPACE, DIGEST)
+    if known is not None and known.get("data", {}).get("digest") == digest:
+        return False
+    documents = read_manifests()
+    await client.apply(NAMESPACES, None, _namespace(OPERATOR_NAMESPACE))
+    discovery = Discovery(client)
+    for kind in FIRST:
+        await asyncio.gather(*(_put(client, discovery, doc) for doc in documents if doc["kind"] == kind))
+    await asyncio.gather(*(_put(client, discovery, doc) for doc in documents if doc["kind"] not in FIRST))
+    for resource, doc in _webhook_address(options.webhook_port):
+        await client.apply(resource, OPERATOR_NAMESPACE, doc)
+    await client.apply(CONFIGMAPS, OPERATOR_NAMESPACE, _configmap(DIGEST, {"digest": digest}))
+    return True
+
+
+async def _put(client: KubeClient, discovery: Discovery, doc: Obj) -> None:
+    resource = await discovery.resource_of(doc)
+    namespace = doc["metadata"].get("namespace", "default") if resource.namespaced else None
+    if doc["kind"] == KEPT_BY_USER and await client.find(resource, namespace, doc["metadata"]["name"]):
+        return
+    await client.apply(resource, namespace, doc)
+
+
+def _webhook_address(port: int) -> list[tuple[Resource, Obj]]:
+    """The Service that WebhookConfigurations name, and its Endpoints: the controller on this machine."""
+    metadata = {"name": WEBHOOK_SERVICE, "namespace": OPERATOR_NAMESPACE}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]},
+    }
+    subset = {
+        "addresses": [{"ip": "127.0.0.1"}],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+    endpoints = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": [subset]}
+    return [(SERVICES, service), (ENDPOINTS, endpoints)]
+
+
+def _digest(options: Options) -> str:
+    state = hashlib.sha256(str(options.webhook_port).encode())
+    for source in SOURCES:
+        for path in sorted(source.glob("*.yaml")):
+            state.update(path.read_bytes())
+    return state.hexdigest()
+
+
+def _namespace(name: str) -> Obj:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _configmap(name: str, data: dict[str, str]) -> Obj:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,0 +1,89 @@
+"""The six processes of the platform on one machine: what each is called, how it is started, when it is stopped.
+
+Read by the supervisor and by ``wakeful status``. Pure: a table and nothing else. The jobs and the sockets are
+described in docs/explanation/standalone.md; the two must agree.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from standalone.layout import Layout
+
+OPERATOR_NAMESPACE = "wakeful-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user chose: ports on loopback and an optional image table of their own."""
+
+    port: int = 8080
+    api_port: int = 6443
+    webhook_port: int = 9443
+    images: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: its name, its argument vector, and the admin socket on which ``/healthz`` tells its state."""
+
+    name: str
+    argv: tuple[str, ...]
+    admin: Path
+    stop_stage: int
+    """0 stops first. Reconcilers and the ways in stop before the node, and the API server last."""
+    stop_s: float = 10.0
+
+
+def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
+    """The processes in the order they are started."""
+    data = ("--data-dir", str(layout.data_dir))
+    gateway_port = ("--gateway-port", str(options.port))
+    images = ("--images", str(options.images)) if options.images else ()
+    return (
+        _process(layout, "apiserver", 2, "standalone.apiserver", *data, "--port", str(options.api_port)),
+        _process(layout, "controller", 0, "controller", *_controller_flags(layout, options)),
+        _process(layout, "knative", 0, "standalone.knative", *data, *gateway_port, admin="autoscaler"),
+        _process(layout, "node", 1, "standalone.node", *data, *gateway_port, *images, stop_s=20.0),
+        _process(layout, "gateway", 0, "standalone.gateway", *data, "--port", str(options.port)),
+        _process(
+            layout, "eventing", 0, "eventing", *_eventing_flags(layout, options), admin="eventing-admin"
+        ),
+    )
+
+
+def _controller_flags(layout: Layout, options: Options) -> tuple[str, ...]:
+    return (
+        "--kubeconfig",
+        str(layout.kubeconfig),
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--webhook-listen",
+        f"tcp:127.0.0.1:{options.webhook_port}",
+        "--admin",
+        f"unix:{layout.socket('controller')}",
+    )
+
+
+def _eventing_flags(layout: Layout, options: Options) -> tuple[str, ...]:
+    return (
+        "--kubeconfig",
+        str(layout.kubeconfig),
+        "--database",
+        str(layout.events_db),
+        "--listen",
+        f"unix:{layout.socket('eventing')}",
+        "--admin",
+        f"unix:{layout.socket('eventing-admin')}",
+        "--proxy",
+        f"http://127.0.0.1:{options.port}",
+    )
+
+
+def _process(
+    layout: Layout, name: str, stage: int, module: str, *flags: str, admin: str = "", stop_s: float = 10.0
+) -> Process:
+    argv = (sys.executable, "-m", module, *flags)
+    return Process(name, argv, layout.socket(admin or name), stage, stop_s)

@@ -1,0 +1,152 @@
+"""Starts the processes of ``standalone.processes``, restarts those that die, and stops them in order.
+
+Called by ``wakeful up``. It holds no state of the platform: killing it with -9 kills its children too (the kernel's
+parent-death signal on Linux), and the next ``up`` goes on from the data directory. Restarts are unlimited, with a
+pause that grows to 5 s for a process that keeps dying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import IO
+
+import aiohttp
+
+from standalone import instance
+from standalone.layout import Layout
+from standalone.processes import Process
+from wakeful.kit import logs
+
+LOG_KEEP_BYTES = 8 * 1024 * 1024
+RESTART_PAUSE_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+STEADY_S = 10.0
+"""A process that lived this long starts again with the shortest pause."""
+PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """The processes of one data directory."""
+
+    def __init__(self, layout: Layout, record: instance.Record, processes: tuple[Process, ...]) -> None:
+        self._layout = layout
+        self._record = record
+        self._processes = processes
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._log = logs.get("supervisor")
+
+    def start(self) -> None:
+        """Start every process and keep it running; returns at once."""
+        for process in self._processes:
+            self._keepers[process.name] = asyncio.create_task(self._keep(process))
+
+    async def ready(self, name: str, deadline: float) -> None:
+        """Wait until a process answers its health check. ``InstanceError`` with its last words at ``deadline``."""
+        process = next(process for process in self._processes if process.name == name)
+        answer = "it has not started"
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(process.admin))) as session:
+            while time.monotonic() < deadline:
+                answer = await ask_health(session)
+                if answer == "ok":
+                    return
+                await asyncio.sleep(0.01)
+        words = self._last_words(name)
+        raise instance.InstanceError(f"{name} did not get ready: {answer}. Its last line: {words}")
+
+    async def stop(self) -> None:
+        """Stop all, stage by stage: SIGTERM, then SIGKILL after each process's own time."""
+        for task in self._keepers.values():
+            task.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+        for stage in sorted({process.stop_stage for process in self._processes}):
+            members = [process for process in self._processes if process.stop_stage == stage]
+            await asyncio.gather(*(self._stop_one(process) for process in members))
+
+    async def _stop_one(self, process: Process) -> None:
+        running = self._running.get(process.name)
+        if running is None or running.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            running.terminate()
+        try:
+            async with asyncio.timeout(process.stop_s):
+                await running.wait()
+        except TimeoutError:
+            self._log.warning("process killed", process=process.name, after_s=process.stop_s)
+            with contextlib.suppress(ProcessLookupError):
+                running.kill()
+            await running.wait()
+
+    async def _keep(self, process: Process) -> None:
+        deaths = 0
+        while True:
+            started = time.monotonic()
+            running = await self._spawn(process)
+            code = await running.wait()
+            deaths = 0 if time.monotonic() - started > STEADY_S else deaths + 1
+            pause_s = RESTART_PAUSE_S[min(deaths, len(RESTART_PAUSE_S) - 1)]
+            self._log.warning("process ended", process=process.name, code=code, restart_in_s=pause_s)
+            self._record.restarts[process.name] = self._record.restarts.get(process.name, 0) + 1
+            await asyncio.sleep(pause_s)
+
+    async def _spawn(self, process: Process) -> asyncio.subprocess.Process:
+        with self._open_log(process.name) as log:
+            running = await asyncio.create_subprocess_exec(
+                *process.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent(os.getpid()),
+            )
+        self._running[process.name] = running
+        self._record.processes[process.name] = instance.ProcessId.of(running.pid)
+        with contextlib.suppress(OSError):  # a full disk must not stop the restart of a process
+            instance.write(self._layout, self._record)
+        return running
+
+    def _open_log(self, name: str) -> IO[bytes]:
+        path = self._layout.logs / f"{name}.log"
+        try:
+            if path.exists() and path.stat().st_size > LOG_KEEP_BYTES:
+                path.replace(path.with_suffix(".previous.log"))
+            return path.open("ab", buffering=0)
+        except OSError:
+            return open(os.devnull, "ab", buffering=0)
+
+    def _last_words(self, name: str) -> str:
+        try:
+            lines = (self._layout.logs / f"{name}.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return "(no log)"
+        return lines[-1][:500] if lines else "(nothing)"
+
+
+async def ask_health(session: aiohttp.ClientSession) -> str:
+    """``ok``, or what is wrong, from the admin socket that ``session`` is connected to."""
+    try:
+        async with session.get("http://admin/healthz", timeout=aiohttp.ClientTimeout(total=2)) as response:
+            return (await response.text()).strip()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        return f"no answer on its socket ({type(error).__name__})"
+
+
+def _die_with_parent(parent: int) -> Callable[[], None] | None:
+    """What the child runs before exec: ask the kernel to be killed when the supervisor dies (Linux only)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call
+            os._exit(1)
+
+    return prepare
