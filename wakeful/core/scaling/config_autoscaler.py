@@ -1,0 +1,163 @@
+"""Reading ConfigMap ``config-autoscaler``: strings to ``AutoscalerConfig``, or one sentence that says what is wrong.
+
+Called by admission (an invalid ConfigMap is refused at apply) and by the autoscaler (which keeps the last good one).
+Percentages in (0, 1] are taken for fractions, as Knative does. Unknown keys and ``_example`` are ignored.
+
+Invariant: what ``parse_config`` returns satisfies every bound in section 1.10 of the reference page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wakeful.core.scaling import durations
+from wakeful.core.scaling.settings import AutoscalerConfig
+
+_NUMBERS = {
+    "container-concurrency-target-default": "concurrency_target",
+    "requests-per-second-target-default": "rps_target",
+    "target-burst-capacity": "target_burst_capacity",
+    "max-scale-up-rate": "max_scale_up_rate",
+    "max-scale-down-rate": "max_scale_down_rate",
+    "activator-capacity": "activator_capacity",
+}
+_FRACTIONS = {
+    "container-concurrency-target-percentage": "target_utilization",
+    "panic-window-percentage": "panic_window_fraction",
+}
+_SECONDS = {
+    "stable-window": "stable_window_s",
+    "scale-to-zero-grace-period": "grace_period_s",
+    "scale-to-zero-pod-retention-period": "retention_s",
+    "scale-down-delay": "scale_down_delay_s",
+}
+_INTEGERS = {
+    "initial-scale": "initial_scale",
+    "min-scale": "min_scale",
+    "max-scale": "max_scale",
+    "max-scale-limit": "max_scale_limit",
+}
+_BOOLEANS = {
+    "enable-scale-to-zero": "enable_scale_to_zero",
+    "allow-zero-initial-scale": "allow_zero_initial_scale",
+}
+
+
+def parse_config(data: Mapping[str, str]) -> AutoscalerConfig:
+    """The configuration. Raises ``ValueError`` naming the key, the value and the bound."""
+    fields: dict[str, float | int | bool | str] = {}
+    for key, name in _NUMBERS.items():
+        if key in data:
+            fields[name] = _number(key, data[key])
+    for key, name in _FRACTIONS.items():
+        if key in data:
+            number = _number(key, data[key])
+            fields[name] = number if 0 < number <= 1 else number / 100
+    if "panic-threshold-percentage" in data:
+        fields["panic_threshold"] = (
+            _number("panic-threshold-percentage", data["panic-threshold-percentage"]) / 100
+        )
+    for key, name in _SECONDS.items():
+        if key in data:
+            fields[name] = _seconds(key, data[key])
+    for key, name in _INTEGERS.items():
+        if key in data:
+            fields[name] = _integer(key, data[key])
+    for key, name in _BOOLEANS.items():
+        if key in data:
+            fields[name] = data[key].strip().lower() == "true"
+    if data.get("pod-autoscaler-class"):
+        fields["autoscaler_class"] = data["pod-autoscaler-class"]
+    config = AutoscalerConfig(**fields)  # type: ignore[arg-type]
+    _check(config)
+    return config
+
+
+def _check(config: AutoscalerConfig) -> None:
+    least_initial = 0 if config.allow_zero_initial_scale else 1
+    bounds = [
+        ("max-scale-up-rate", config.max_scale_up_rate, config.max_scale_up_rate > 1, "above 1"),
+        ("max-scale-down-rate", config.max_scale_down_rate, config.max_scale_down_rate > 1, "above 1"),
+        ("scale-to-zero-grace-period", config.grace_period_s, config.grace_period_s > 0, "above 0s"),
+        (
+            "scale-to-zero-pod-retention-period",
+            config.retention_s,
+            config.retention_s >= 0,
+            "0s or more",
+        ),
+        (
+            "scale-down-delay",
+            config.scale_down_delay_s,
+            config.scale_down_delay_s >= 0,
+            "0s or more",
+        ),
+        (
+            "stable-window",
+            config.stable_window_s,
+            6 <= config.stable_window_s <= 3600 and config.stable_window_s % 1 == 0,
+            "6s to 1h in whole seconds",
+        ),
+        ("activator-capacity", config.activator_capacity, config.activator_capacity >= 1, "1 or more"),
+        (
+            "target-burst-capacity",
+            config.target_burst_capacity,
+            config.target_burst_capacity >= 0 or config.target_burst_capacity == -1,
+            "0 or more, or -1",
+        ),
+        (
+            "container-concurrency-target-percentage",
+            config.target_utilization * 100,
+            0 < config.target_utilization <= 1,
+            "1 to 100",
+        ),
+        (
+            "panic-window-percentage",
+            config.panic_window_fraction * 100,
+            0.01 <= config.panic_window_fraction <= 1,
+            "1 to 100",
+        ),
+        (
+            "container-concurrency-target-default",
+            config.concurrency_target,
+            config.concurrency_target >= 0.01,
+            "0.01 or more",
+        ),
+        ("requests-per-second-target-default", config.rps_target, config.rps_target >= 0.01, "0.01 or more"),
+        (
+            "initial-scale",
+            config.initial_scale,
+            config.initial_scale >= least_initial,
+            f"{least_initial} or more",
+        ),
+        ("min-scale", config.min_scale, config.min_scale >= 0, "0 or more"),
+        ("max-scale", config.max_scale, config.max_scale >= 0, "0 or more"),
+        ("max-scale-limit", config.max_scale_limit, config.max_scale_limit >= 0, "0 or more"),
+    ]
+    for key, value, is_good, want in bounds:
+        if not is_good:
+            raise ValueError(f"{key} = {value:g}, want {want}")
+    if config.max_scale_limit and not 1 <= config.max_scale <= config.max_scale_limit:
+        raise ValueError(
+            f"max-scale = {config.max_scale}, want 1 to max-scale-limit ({config.max_scale_limit})"
+        )
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{key}: {text!r} is not a number") from None
+
+
+def _integer(key: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{key}: {text!r} is not a whole number") from None
+
+
+def _seconds(key: str, text: str) -> float:
+    try:
+        return durations.parse(text)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
