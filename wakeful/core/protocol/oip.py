@@ -1,0 +1,279 @@
+"""Open Inference Protocol (V2): requests and answers as values, and their JSON form.
+
+The model server's edges decode into these types whether a request came as JSON, with binary tensors
+(``oip_binary``) or, later, by gRPC; clients encode them. Source: the protocol's text and kserve.md 5.2.
+Elements are checked by ``oip_elements``. Left out: numpy (``wakeful.serving.arrays``).
+
+A tensor's JSON ``data`` may be flat or nested. Worked example: shape [2, 2] takes [1, 2, 3, 4] and [[1, 2], [3, 4]];
+[[1, 2], [3]] is ragged and refused, as is any count but 2 x 2 = 4.
+
+Invariant: a decoded tensor has positive dimensions, a known datatype, and exactly as many elements as its shape says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol import oip_elements
+from wakeful.core.protocol.problem import SchemaError, SchemaIssue, parse_json, shown, type_name
+
+ELEMENT_BYTES = {
+    "BOOL": 1,
+    "UINT8": 1,
+    "UINT16": 2,
+    "UINT32": 4,
+    "UINT64": 8,
+    "INT8": 1,
+    "INT16": 2,
+    "INT32": 4,
+    "INT64": 8,
+    "FP16": 2,
+    "FP32": 4,
+    "FP64": 8,
+    "BYTES": 0,
+}
+"""Bytes an element of each datatype takes in binary form; 0 where every element has a length of its own."""
+
+MAX_DIMENSIONS = 32
+MAX_TENSORS = 1024
+
+
+@dataclass(slots=True)
+class Tensor:
+    """One named tensor. ``data`` is a flat list, an ndarray, or (from binary form) the raw little-endian bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    datatype: str
+    data: Any
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many elements the shape holds."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output the request names. ``is_binary`` is its ``parameters.binary_data``."""
+
+    name: str
+    is_binary: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """A V2 request. ``id`` is None where the client gave none."""
+
+    inputs: list[Tensor]
+    outputs: list[RequestedOutput] = field(default_factory=list)
+    id: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def input(self, name: str) -> Tensor:
+        """The input called ``name``. Raises ``InvalidError``."""
+        for tensor in self.inputs:
+            if tensor.name == name:
+                return tensor
+        names = ", ".join(tensor.name for tensor in self.inputs)
+        raise InvalidError(f"input {shown(name)} is missing; the request has: {names}")
+
+
+@dataclass(slots=True)
+class InferResponse:
+    """A V2 answer; output ``data`` may be nested no more."""
+
+    outputs: list[Tensor]
+    model_name: str = ""
+    id: str | None = None
+    model_version: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Issues:
+    """Collects what does not fit the schema."""
+
+    def __init__(self) -> None:
+        self.found: list[SchemaIssue] = []
+
+    def member(
+        self, where: tuple[str | int, ...], obj: dict[str, Any], key: str, kind: type, needed: bool
+    ) -> Any:
+        """``obj[key]`` if it is a ``kind``; None (and an issue where that is wrong) otherwise."""
+        value = obj.get(key)
+        if value is None:
+            if needed:
+                self.add((*where, key), "Field required", "missing")
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            self.add(
+                (*where, key),
+                f"should be {type_name(kind())}, got {type_name(value)}",
+                f"{kind.__name__}_type",
+            )
+            return None
+        return value
+
+    def add(self, loc: tuple[str | int, ...], msg: str, kind: str) -> None:
+        if len(self.found) < 20:
+            self.found.append(SchemaIssue(loc, msg, kind))
+
+
+def decode_json(body: bytes | memoryview) -> InferRequest:
+    """A request from a JSON body without binary tensors. Raises ``InvalidError`` (400) or ``SchemaError`` (422)."""
+    if not body:
+        raise InvalidError('the request body is empty: send {"inputs": [...]}')
+    request = from_object(parse_json(body, "the request body"))
+    for tensor in request.inputs:
+        if tensor.data is None:
+            raise SchemaError(
+                [SchemaIssue(("body", "inputs", tensor.name, "data"), "Field required", "missing")]
+            )
+        complete_json(tensor)
+    return request
+
+
+def from_object(value: Any) -> InferRequest:
+    """A request from a parsed body. ``Tensor.data`` stays as it was sent (None where absent): see ``complete_json``."""
+    if not isinstance(value, dict):
+        raise SchemaError(
+            [SchemaIssue(("body",), f"should be an object, got {type_name(value)}", "dict_type")]
+        )
+    issues = _Issues()
+    request_id = issues.member(("body",), value, "id", str, needed=False)
+    parameters = issues.member(("body",), value, "parameters", dict, needed=False)
+    raw_inputs = issues.member(("body",), value, "inputs", list, needed=True) or []
+    raw_outputs = issues.member(("body",), value, "outputs", list, needed=False) or []
+    if len(raw_inputs) > MAX_TENSORS or len(raw_outputs) > MAX_TENSORS:
+        raise InvalidError(f"a request may name at most {MAX_TENSORS} inputs and as many outputs")
+    inputs = [_input(issues, ("body", "inputs", place), raw) for place, raw in enumerate(raw_inputs)]
+    outputs = [_output(issues, ("body", "outputs", place), raw) for place, raw in enumerate(raw_outputs)]
+    if not issues.found and not inputs:
+        issues.add(("body", "inputs"), "should hold at least one tensor", "too_short")
+    if issues.found:
+        raise SchemaError(issues.found)
+    _refuse_duplicates([tensor.name for tensor in inputs], "input")
+    _refuse_duplicates([output.name for output in outputs], "output")
+    for tensor in inputs:
+        _check_shape(tensor)
+    return InferRequest(inputs, outputs, request_id, parameters or {})
+
+
+def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:
+    if not isinstance(raw, dict):
+        issues.add(where, f"should be an object, got {type_name(raw)}", "dict_type")
+        return Tensor("", (), "", None)
+    name = issues.member(where, raw, "name", str, needed=True)
+    shape = issues.member(where, raw, "shape", list, needed=True) or []
+    datatype = issues.member(where, raw, "datatype", str, needed=True)
+    parameters = issues.member(where, raw, "parameters", dict, needed=False)
+    data = raw.get("data")
+    if data is not None and not isinstance(data, list):
+        issues.add((*where, "data"), f"should be an array, got {type_name(data)}", "list_type")
+    for place, size in enumerate(shape):
+        if type(size) is not int:
+            issues.add((*where, "shape", place), f"should be an integer, got {type_name(size)}", "int_type")
+    return Tensor(name or "", tuple(shape), datatype or "", data, parameters or {})
+
+
+def _output(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> RequestedOutput:
+    if not isinstance(raw, dict):
+        issues.add(where, f"should be an object, got {type_name(raw)}", "dict_type")
+        return RequestedOutput("")
+    name = issues.member(where, raw, "name", str, needed=True)
+    parameters = issues.member(where, raw, "parameters", dict, needed=False) or {}
+    return RequestedOutput(name or "", parameters.get("binary_data") is True, parameters)
+
+
+def _refuse_duplicates(names: Sequence[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise InvalidError(f"{what} {shown(twice)} is given twice")
+
+
+def _check_shape(tensor: Tensor) -> None:
+    name, shape = shown(tensor.name), tensor.shape
+    if tensor.datatype not in ELEMENT_BYTES:
+        known = ", ".join(ELEMENT_BYTES)
+        raise InvalidError(f"input {name} has datatype {shown(tensor.datatype)}; known are {known}")
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidError(f"input {name} has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are possible")
+    for size in shape:
+        if not 1 <= size < 2**63:
+            raise InvalidError(
+                f"input {name} has shape {shown(list(shape))}: every dimension must be at least 1"
+            )
+
+
+def complete_json(tensor: Tensor) -> None:
+    """Make a tensor's JSON ``data`` flat and check count and elements. Raises ``InvalidError`` naming the tensor."""
+    name = shown(tensor.name)
+    if tensor.datatype == "FP16":
+        raise InvalidError(
+            f"input {name} is FP16, which JSON cannot carry: send it in binary form, or as FP32"
+        )
+    flat: list[Any] = oip_elements.flatten(tensor.data, name)
+    if len(flat) != tensor.size:
+        raise InvalidError(
+            f"input {name}: shape {shown(list(tensor.shape))} holds {tensor.size} elements, data has {len(flat)}"
+        )
+    oip_elements.check(flat, tensor.datatype, name)
+    tensor.data = flat
+
+
+def select_outputs(request: InferRequest, response: InferResponse) -> list[Tensor]:
+    """The outputs to send: those the request lists, in its order, else all. Raises ``InvalidError`` for an unknown one."""
+    if not request.outputs:
+        return response.outputs
+    by_name = {tensor.name: tensor for tensor in response.outputs}
+    chosen = []
+    for wanted in request.outputs:
+        if wanted.name not in by_name:
+            known = ", ".join(by_name) or "none"
+            raise InvalidError(f"Unexpected inference output {shown(wanted.name)}: the model gives {known}")
+        chosen.append(by_name[wanted.name])
+    return chosen
+
+
+def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:
+    """The answer as JSON with KServe's member order and nulls; ``outputs`` as ``select_outputs`` chose them."""
+    for tensor in outputs:
+        if tensor.datatype == "FP16":
+            raise InvalidError(
+                f"output {shown(tensor.name)} is FP16, which JSON cannot carry: ask for it with "
+                '"parameters": {"binary_data": true}'
+            )
+    return dump(
+        {
+            "model_name": response.model_name,
+            "model_version": response.model_version,
+            "id": response.id,
+            "parameters": response.parameters,
+            "outputs": [
+                {
+                    "name": tensor.name,
+                    "shape": list(tensor.shape),
+                    "datatype": tensor.datatype,
+                    "parameters": tensor.parameters or None,
+                    "data": tensor.data,
+                }
+                for tensor in outputs
+            ],
+        }
+    )
+
+
+def dump(value: Any) -> bytes:
+    """Compact JSON; numpy arrays and scalars, datetimes (ISO 8601) and non-text keys are understood; NaN becomes null.
+
+    Raises ``TypeError`` for what JSON has no form for.
+    """
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)

@@ -1,0 +1,80 @@
+"""KServe's V1 protocol: bodies of ``:predict`` and ``:explain``.
+
+The HTTP edge of the model server decodes requests here and clients encode them. Source: kserve.md 5.2. A request is
+a JSON object, normally with ``instances`` (or ``inputs``) as a list; the answer is whatever object the model
+returns, normally ``{"predictions": [...]}``. Better than the source: the media type is parsed, so that
+``application/json; charset=utf-8`` is JSON too; every server says what is wrong with ``instances``.
+Left out: CloudEvents (the edge unwraps them first).
+
+Invariant: ``decode`` never returns anything but a JSON object or the untouched bytes of another media type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol.problem import parse_json, type_name
+
+JSON_TYPES = frozenset(
+    {
+        "",
+        "application/json",
+        "application/cloudevents+json",
+        "application/ld+json",
+        "application/octet-stream",
+    }
+)
+ROW_KEYS = ("instances", "inputs")
+
+
+def media_type(content_type: str) -> str:
+    """The type without parameters, lower case: ``Application/JSON; charset=utf-8`` gives ``application/json``."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a body of this Content-Type (may be empty) is decoded as JSON."""
+    kind = media_type(content_type)
+    return kind in JSON_TYPES or kind.endswith("+json")
+
+
+def decode(body: bytes, content_type: str) -> dict[str, Any] | bytes:
+    """The payload of a request: an object checked by ``check``, or the bytes where the type is not JSON.
+
+    Raises ``InvalidError``.
+    """
+    if not is_json(content_type):
+        return body
+    if not body:
+        raise InvalidError(
+            'the request body is empty: send a JSON object such as {"instances": [[1.0, 2.0]]}'
+        )
+    return check(parse_json(body, "the request body"))
+
+
+def check(value: Any) -> dict[str, Any]:
+    """``value`` if it is a V1 request object. Raises ``InvalidError``."""
+    if not isinstance(value, dict):
+        raise InvalidError(
+            f"the request body is {type_name(value)}: a V1 request is a JSON object such as "
+            '{"instances": [[1.0, 2.0]]}'
+        )
+    for key in ROW_KEYS:
+        if key in value and not isinstance(value[key], list):
+            raise InvalidError(f'Expected "{key}" to be a list, got {type_name(value[key])}')
+    return value
+
+
+def rows(payload: dict[str, Any]) -> list[Any]:
+    """The rows to predict: ``instances``, or ``inputs`` where that is missing. Raises ``InvalidError``."""
+    for key in ROW_KEYS:
+        if key in payload:
+            found = payload[key]
+            if not isinstance(found, list):
+                raise InvalidError(f'Expected "{key}" to be a list, got {type_name(found)}')
+            if not found:
+                raise InvalidError(f'"{key}" is empty: send at least one row')
+            return found
+    names = ", ".join(sorted(payload)[:8]) or "none"
+    raise InvalidError(f'the request has no "instances" (or "inputs"); its members: {names}')
