@@ -44,7 +44,9 @@ class PvcPath:
 def check(uri: str) -> None:
     """Raise ``StorageUriError`` when no part of the platform can handle ``uri``."""
     if not uri:
-        raise StorageUriError("the storage URI is empty; give one such as pvc://CLAIM/FOLDER or s3://BUCKET/PREFIX")
+        raise StorageUriError(
+            "the storage URI is empty; give one such as pvc://CLAIM/FOLDER or s3://BUCKET/PREFIX"
+        )
     if uri.startswith("pvc://"):
         parse_pvc(uri)
         return
