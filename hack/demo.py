@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import train_iris  # beside this file
 from aiohttp import web
 
 from standalone import instance
 from standalone.layout import Layout
-from wakeful.kit.kube import ApiError, KubeClient, Obj, Resource, read_kubeconfig
+from wakeful.kit.kube import ApiError, KubeClient, Resource, read_kubeconfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = ROOT / ".wakeful" / "demo"
@@ -97,7 +98,7 @@ async def main(keep: bool) -> int:
 
 async def demonstrate(report: Report, layout: Layout, client: KubeClient, gateway: Gateway) -> None:
     """The steps of the story, in order."""
-    expected = train(layout)
+    expected = train_iris.train(layout.volumes / NAMESPACE / "models")
     report.line("trained two iris models with scikit-learn and put them into the PVC 'models'")
     await remove_leftovers(client)
     async with subscriber() as received:
@@ -143,27 +144,6 @@ class Gateway:
             if response.status >= 300:
                 raise DemoError(f"POST {path} at {host} answered {response.status}: {text[:500]}")
             return (json.loads(text) if text else None), dict(response.headers)
-
-
-def train(layout: Layout) -> tuple[list[list[float]], list[int]]:
-    """Two models into the PVC; returns rows of the real data and what scikit-learn itself says of them."""
-    import joblib
-    from sklearn.datasets import load_iris
-    from sklearn.svm import SVC
-    from sklearn.tree import DecisionTreeClassifier
-
-    data = load_iris()
-    first = DecisionTreeClassifier(max_depth=2, random_state=0).fit(data.data, data.target)
-    better = SVC(gamma="scale", C=10.0).fit(data.data, data.target)
-    if better.score(data.data, data.target) <= first.score(data.data, data.target):
-        raise DemoError("the second model is not better than the first")
-    for folder, model in (("iris-v1", first), ("iris-v2", better)):
-        target = layout.volumes / NAMESPACE / "models" / folder
-        target.mkdir(parents=True, exist_ok=True)
-        joblib.dump(model, target / ".model.joblib")
-        (target / ".model.joblib").replace(target / "model.joblib")
-    rows = data.data[::30].tolist()
-    return rows, [int(label) for label in first.predict(rows)]
 
 
 async def check_v1(gateway: Gateway, expected: tuple[list[list[float]], list[int]]) -> dict[str, str]:
