@@ -135,7 +135,7 @@ def test_time_is_kept_as_written(time: str) -> None:
         "#f",
         "?q",
         "//[::1]/x",
-        "/%20",
+        "/%2520",
         "1-555-123",
     ],
 )
