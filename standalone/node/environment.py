@@ -52,8 +52,7 @@ def build(pod: Obj, container: Obj, sources: Sources, capacity: Mapping[str, str
     """The variables of ``container``: envFrom first, then env in order. ``capacity`` stands in for missing limits."""
     variables: dict[str, str] = {}
     for source in container.get("envFrom") or []:
-        for name, value in _from_source(pod, source, sources):
-            variables[name] = value
+        variables.update(_from_source(pod, source, sources))
     for entry in container.get("env") or []:
         name = str(entry["name"])
         if not _NAME.match(name):

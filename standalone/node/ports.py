@@ -1,7 +1,7 @@
-"""The port of the node to whatever runs containers, and the values it speaks in.
+"""The ports of the node: to whatever runs containers, and to the cluster; and the values they speak in.
 
-Adapters: process_runtime (shims and fork servers on this machine) and engine (podman, docker or nerdctl).
-Chosen per container by runtimes. Invariant of every adapter: an id that was started is reported by ``known`` until
+Adapters of ``ContainerRuntime``: process_runtime (shims and fork servers on this machine) and engine (podman, docker
+or nerdctl), chosen by launch. Adapter of ``Cluster``: api. Invariant of every adapter: an id that was started is reported by ``known`` until
 ``forget``, also to another node process after this one was killed, and ``wait`` answers exactly once it has ended.
 """
 
@@ -97,3 +97,33 @@ class ContainerRuntime(Protocol):
 
     async def forget(self, container_id: str) -> None:
         """Drop what is kept about an ended container."""
+
+
+Obj = dict[str, Any]
+
+
+class Cluster(Protocol):
+    """What a pod's worker needs of the Kubernetes API. Every method may raise ``ClusterError``."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        """A ``Secret``, ``ConfigMap`` or ``PersistentVolumeClaim``; None where it does not exist."""
+
+    async def token(self, namespace: str, account: str, audience: str, expires_s: int) -> str:
+        """A token of a ServiceAccount."""
+
+    async def patch_status(self, pod: Obj, body: Obj) -> None:
+        """Merge ``body`` (annotations and status) into the pod; nothing happens where it is gone or another one."""
+
+    async def delete_pod(self, pod: Obj) -> None:
+        """Remove the pod object for good (no grace, this uid only)."""
+
+    def emit(self, pod: Obj, event_type: str, reason: str, message: str, container: str = "") -> None:
+        """Record an Event about the pod or one container of it; never waits."""
+
+
+class ClusterError(Exception):
+    """The API cannot be reached or refused; the text says why. ``is_final``: trying again would not help."""
+
+    def __init__(self, message: str, is_final: bool = False) -> None:
+        super().__init__(message)
+        self.is_final = is_final

@@ -14,6 +14,7 @@ Only the standard library is imported before preloading. Invariant: an exit is r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import selectors
@@ -110,10 +111,8 @@ class Shim:
     # --- processes ---
 
     def _woken(self, descriptor: int, _mask: int) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(descriptor, 4096)
-        except BlockingIOError:
-            pass
 
     def _reap(self) -> None:
         by_pid = {p.pid: p for p in self._processes.values() if p.code is None}

@@ -7,6 +7,8 @@ no signal handler, no variable of the shim's environment; a failure ends it with
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import os
 import random
@@ -15,6 +17,7 @@ import runpy
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,6 +143,8 @@ def _run_module(order: Order) -> None:
     sys.stdout = open(1, "w", closefd=False, buffering=1)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
     sys.argv = list(order.argv)
+    extra = [order.cwd, *order.env.get("PYTHONPATH", "").split(os.pathsep)]
+    sys.path[:0] = [folder for folder in extra if folder and folder not in sys.path]
     tempfile.tempdir = None
     random.seed()
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
@@ -162,16 +167,11 @@ def _complain(text: str) -> None:
 
 def _leave(code: int) -> NoReturn:
     """End without the interpreter's teardown of a large shared heap; handlers and buffers are run and flushed."""
-    import atexit
-    import threading
-
     for thread in threading.enumerate():
         if thread is not threading.main_thread() and not thread.daemon:
             thread.join()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            pass
     os._exit(code)

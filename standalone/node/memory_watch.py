@@ -1,0 +1,88 @@
+"""Kills containers that pass their memory limit, where no cgroup can do it. Once a second, reads ``/proc``.
+
+Called by process_runtime. A container is all processes of its session. Resident size is read first; only when it is
+over the limit is the proportional size (PSS) asked for, so that pages a fork server shares with its children are not
+charged to each of them. Invariant: a process that is not over its limit is never killed; one that stays over it is
+killed within two rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROUND_S = 1.0
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(slots=True)
+class _Watched:
+    pid: int
+    limit_bytes: int
+    is_killed: bool = False
+
+
+class MemoryWatch:
+    """The containers with a limit. ``kill`` is called with the session's id (the first process)."""
+
+    def __init__(self, kill: Callable[[int], None], proc: Path = Path("/proc")) -> None:
+        self._kill = kill
+        self._proc = proc
+        self._watched: dict[str, _Watched] = {}
+
+    def add(self, container_id: str, pid: int, limit_bytes: int) -> None:
+        self._watched[container_id] = _Watched(pid, limit_bytes)
+
+    def remove(self, container_id: str) -> bool:
+        """Stop watching. Returns whether it was killed for its memory."""
+        watched = self._watched.pop(container_id, None)
+        return watched is not None and watched.is_killed
+
+    async def run(self) -> None:
+        """Look once a second, for ever."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            if self._watched:
+                self.look()
+
+    def look(self) -> None:
+        """One round."""
+        sessions = self._sessions({watched.pid for watched in self._watched.values()})
+        for watched in self._watched.values():
+            pids = sessions.get(watched.pid, [])
+            if watched.is_killed or sum(map(self._resident, pids)) <= watched.limit_bytes:
+                continue
+            if sum(map(self._proportional, pids)) > watched.limit_bytes:
+                watched.is_killed = True
+                self._kill(watched.pid)
+
+    def _sessions(self, wanted: set[int]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for entry in self._proc.iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
+            except (OSError, ValueError, IndexError):
+                continue
+            if session in wanted:
+                found.setdefault(session, []).append(int(entry.name))
+        return found
+
+    def _resident(self, pid: int) -> int:
+        try:
+            return int((self._proc / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def _proportional(self, pid: int) -> int:
+        try:
+            for line in (self._proc / str(pid) / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+        except (OSError, ValueError, IndexError):
+            pass
+        return self._resident(pid)
