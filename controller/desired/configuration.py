@@ -82,7 +82,8 @@ def parse(configmap: Obj | None) -> Configuration:
         defaults=_defaults(parts, problems),
         ingress=_ingress(parts["ingress"], problems),
         storage=storage,
-        disallowed_annotations=frozenset(DISALLOWED_ANNOTATIONS) | _strings(service, "serviceAnnotationDisallowedList"),
+        disallowed_annotations=frozenset(DISALLOWED_ANNOTATIONS)
+        | _strings(service, "serviceAnnotationDisallowedList"),
         disallowed_labels=frozenset(DISALLOWED_LABELS) | _strings(service, "serviceLabelDisallowedList"),
         problems=tuple(problems),
     )
@@ -98,10 +99,14 @@ def _section(key: str, data: Obj, problems: list[str]) -> Obj:
     try:
         value = json.loads(raw)
     except (ValueError, TypeError) as error:
-        problems.append(f"ConfigMap {CONFIG_NAME}, key {key}: not JSON ({error}); correct it or remove the key")
+        problems.append(
+            f"ConfigMap {CONFIG_NAME}, key {key}: not JSON ({error}); correct it or remove the key"
+        )
         return {}
     if not isinstance(value, dict):
-        problems.append(f"ConfigMap {CONFIG_NAME}, key {key}: must be a JSON object, not {type(value).__name__}")
+        problems.append(
+            f"ConfigMap {CONFIG_NAME}, key {key}: must be a JSON object, not {type(value).__name__}"
+        )
         return {}
     return value
 
@@ -132,7 +137,9 @@ def _resources(resource: Obj, suffix: str) -> dict[str, str]:
 def _ingress(section: Obj, problems: list[str]) -> IngressConfig:
     scheme = text(section.get("urlScheme"))
     if scheme not in ("", "http", "https"):
-        problems.append(f"ConfigMap {CONFIG_NAME}, key ingress: urlScheme must be http or https, not {scheme!r}")
+        problems.append(
+            f"ConfigMap {CONFIG_NAME}, key ingress: urlScheme must be http or https, not {scheme!r}"
+        )
         scheme = ""
     return IngressConfig(
         url_scheme=scheme,

@@ -14,7 +14,9 @@ from typing import Any
 from controller.desired.reasons import Reason, SpecError
 from wakeful.core.api.inferenceservice import InferenceService
 
-_FORM = re.compile(r"\{\{-?\s*(?:index\s+\.(Labels|Annotations)\s+\"([^\"]*)\"|(\.[A-Za-z][^{}\s]*))\s*-?\}\}")
+_FORM = re.compile(
+    r"\{\{-?\s*(?:index\s+\.(Labels|Annotations)\s+\"([^\"]*)\"|(\.[A-Za-z][^{}\s]*))\s*-?\}\}"
+)
 
 
 def render(value: Any, service: InferenceService) -> Any:

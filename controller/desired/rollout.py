@@ -98,5 +98,6 @@ def render(rollout: Rollout, service_status: Obj, before: Obj) -> Obj:
 
 def _is_ready(service_status: Obj) -> bool:
     return any(
-        item.get("type") == "Ready" and item.get("status") == "True" for item in mappings(service_status.get("conditions"))
+        item.get("type") == "Ready" and item.get("status") == "True"
+        for item in mappings(service_status.get("conditions"))
     )

@@ -39,27 +39,33 @@ def decide(
         return _decide_named(model, namespaced, cluster)
     ranked = [*_rank(model, namespaced, is_multi_model), *_rank(model, cluster, is_multi_model)]
     if not ranked:
-        raise SpecError(Reason.NO_SUPPORTING_RUNTIME, _none_fits(model, [*namespaced, *cluster], is_multi_model))
+        raise SpecError(
+            Reason.NO_SUPPORTING_RUNTIME, _none_fits(model, [*namespaced, *cluster], is_multi_model)
+        )
     chosen = ranked[0]
     sentence = f"{chosen.kind} {chosen.name} serves {_format(model)}; {len(ranked)} fit"
     return RuntimeDecision(chosen, _protocol(model, chosen), sentence)
 
 
-def _decide_named(model: ModelSpec, namespaced: Iterable[Runtime], cluster: Iterable[Runtime]) -> RuntimeDecision:
+def _decide_named(
+    model: ModelSpec, namespaced: Iterable[Runtime], cluster: Iterable[Runtime]
+) -> RuntimeDecision:
     found = next((item for item in (*namespaced, *cluster) if item.name == model.runtime), None)
     if found is None:
-        message = f"{RUNTIME_AWAITED}: there is no ServingRuntime or ClusterServingRuntime named {model.runtime}"
+        message = (
+            f"{RUNTIME_AWAITED}: there is no ServingRuntime or ClusterServingRuntime named {model.runtime}"
+        )
         raise SpecError(Reason.RUNTIME_NOT_RECOGNIZED, message)
     if found.is_disabled:
         raise SpecError(Reason.RUNTIME_DISABLED, f"{found.kind} {found.name} is disabled")
     if model.protocol and not found.supports_protocol(model.protocol):
-        message = (
-            f"{found.kind} {found.name} does not support protocol {model.protocol}; it has {', '.join(found.protocols)}"
-        )
+        message = f"{found.kind} {found.name} does not support protocol {model.protocol}; it has {', '.join(found.protocols)}"
         raise SpecError(Reason.NO_SUPPORTING_RUNTIME, message)
     if not any(_matches(model, item.name, item.version) for item in found.formats):
         listed = ", ".join(sorted({item.name for item in found.formats})) or "none"
-        message = f"{found.kind} {found.name} does not support the model format {_format(model)}; it lists {listed}"
+        message = (
+            f"{found.kind} {found.name} does not support the model format {_format(model)}; it lists {listed}"
+        )
         raise SpecError(Reason.NO_SUPPORTING_RUNTIME, message)
     return RuntimeDecision(found, _protocol(model, found), f"{found.kind} {found.name} is named by the spec")
 
@@ -68,7 +74,9 @@ def _rank(model: ModelSpec, runtimes: Iterable[Runtime], is_multi_model: bool) -
     protocol = model.protocol or DEFAULT_PROTOCOL
     fitting = [item for item in runtimes if _fits(model, item, protocol, is_multi_model)]
     # Newest first, then by name: two stable sorts, the less important one first.
-    ordered = sorted(sorted(fitting, key=lambda item: item.name), key=lambda item: item.created_at, reverse=True)
+    ordered = sorted(
+        sorted(fitting, key=lambda item: item.name), key=lambda item: item.created_at, reverse=True
+    )
     ordered.sort(key=_protocol_rank)
     ordered.sort(key=lambda item: _priority_rank(item.priority_of(model.format_name)))
     return ordered
