@@ -315,7 +315,7 @@ def definitions() -> list[Schema]:
         ),
         definition(
             "Ingress",
-            ["kingress", "king", "ing"],
+            ["kingress", "king"],
             INGRESS_SPEC,
             fields(**SHARED, publicLoadBalancer=BALANCER, privateLoadBalancer=BALANCER),
             STATE,
