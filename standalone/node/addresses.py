@@ -48,7 +48,7 @@ class PortAllocator:
 
 
 def _is_free(port: int) -> bool:
-    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104  only asks whether another program listens there
+    for address in ("127.0.0.1", "0.0.0.0"):  # asks whether another program listens
         with socket.socket() as probe:
             try:
                 probe.bind((address, port))
@@ -67,8 +67,8 @@ def wanted(container: Mapping[str, Any]) -> set[int]:
         for kind in ("httpGet", "tcpSocket", "grpc"):
             target = (action or {}).get(kind) or {}
             port = target.get("port")
-            if not target.get("host") and str(port or "").isdigit() and int(port) > 0:
-                ports.add(int(port))
+            if not target.get("host") and str(port).isdigit() and int(str(port)) > 0:
+                ports.add(int(str(port)))
     for entry in container.get("env") or []:
         if entry.get("name") == "PORT" and str(entry.get("value") or "").isdigit():
             ports.add(int(entry["value"]))
