@@ -42,7 +42,8 @@ async def check(host: str, port: int, service: str) -> str:
 async def _answer(
     connection: h2.connection.H2Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> str:
-    body, seen = b"", {}
+    body = b""
+    seen: dict[str, str] = {}
     while True:
         data = await reader.read(MAX_BYTES)
         if not data or len(body) > MAX_BYTES:
@@ -53,7 +54,7 @@ async def _answer(
             raise ValueError("the server does not speak gRPC") from error
         for event in events:
             if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-                seen.update(dict(event.headers or ()))
+                seen.update({str(k): str(v) for k, v in event.headers or ()})
             elif isinstance(event, h2.events.DataReceived):
                 body += event.data
             elif isinstance(event, h2.events.StreamEnded):

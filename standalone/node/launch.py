@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from standalone.node import addresses, environment, images, limits, rewriting, volumes
+from standalone.node import environment, images, limits, rewriting, volumes
 from standalone.node.environment import ConfigError, Sources
 from standalone.node.ports import Cluster, ClusterError, Launch, Limits, Mount, StartError
 
@@ -91,7 +91,8 @@ class Prepared:
 
     pod: Obj
     container: Obj
-    image: images.Image
+    image: images.Image | None
+    """The table's entry; None where a container engine runs the image itself."""
     sources: Sources
     volumes: Mapping[str, Path]
     ports: Mapping[int, int]
@@ -99,7 +100,8 @@ class Prepared:
 
 def compose(prepared: Prepared, place: Place, host: Host) -> Launch:
     """The launch of a container. Raises ``StartError`` CreateContainerConfigError."""
-    container = _with_port(prepared.container, prepared.ports)
+    is_native = prepared.image is not None
+    container = _with_port(prepared.container, prepared.ports) if is_native else prepared.container
     try:
         own = environment.build(prepared.pod, container, prepared.sources, host.capacity)
         mounts = volumes.mounts(container, prepared.volumes, own)
@@ -107,24 +109,56 @@ def compose(prepared: Prepared, place: Place, host: Host) -> Launch:
     except (ConfigError, ValueError) as error:
         raise StartError("CreateContainerConfigError", str(error)) from error
     place.make()
-    rewrite = _rewriter(container, mounts, place)
-    from_table = {k: images.fill(v, host.python, prepared.ports) for k, v in prepared.image.env.items()}
-    env = host.base(prepared.pod, place) | from_table
-    env |= {name: rewrite(value) for name, value in own.items()}
-    argv = [rewrite(word) for word in _argv(container, prepared, own, host)]
+    rewrite = _rewriter(container, mounts, place) if is_native else str
+    program = _Program(own, rewrite, prepared.image or images.Image(""), host)
     return Launch(
         id=f"{prepared.pod['metadata']['uid']}/{place.container}/{place.restarts}",
         image=container.get("image") or "",
-        argv=tuple(argv),
-        env=env,
+        argv=tuple(program.argv(container, prepared.ports, is_native)),
+        env=program.env(host.base(prepared.pod, place) if is_native else {}, prepared.ports),
         cwd=_directory(container, rewrite, place),
         log=place.log,
-        preload=prepared.image.preload,
+        entrypoint=() if is_native else tuple(program.expanded(container.get("command"))),
+        preload=program.image.preload,
         limits=enforced,
         mounts=tuple(mounts),
         ports=dict(prepared.ports),
         meta={"ports": {str(k): v for k, v in prepared.ports.items()}},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """The words and variables of a container as its image and its spec give them."""
+
+    variables: Mapping[str, str]
+    rewrite: rewriting.Rewrite
+    image: images.Image
+    host: Host
+
+    def env(self, below: Mapping[str, str], ports: Mapping[int, int]) -> dict[str, str]:
+        table = {k: images.fill(v, self.host.python, ports) for k, v in self.image.env.items()}
+        return {**below, **table, **{k: self.rewrite(v) for k, v in self.variables.items()}}
+
+    def expanded(self, words: Any) -> list[str]:
+        return [self.rewrite(environment.expand(str(word), self.variables)) for word in words or []]
+
+    def argv(self, container: Obj, ports: Mapping[int, int], is_native: bool) -> list[str]:
+        command, args = self.expanded(container.get("command")), self.expanded(container.get("args"))
+        if not is_native:
+            return args
+
+        def filled(words: tuple[str, ...]) -> list[str]:
+            return [images.fill(word, self.host.python, ports) for word in words]
+
+        if command:
+            return command + args
+        image = self.image
+        argv = filled(image.argv) + (args or filled(image.cmd)) + filled(image.append)
+        if not argv:
+            text = "no command specified: neither the image's entry in the table nor the container has one"
+            raise StartError("CreateContainerError", text)
+        return argv
 
 
 async def fetch_sources(pod: Obj, container: Obj, cluster: Cluster) -> Sources:
@@ -152,25 +186,6 @@ def unknown_image(name: str, table: images.ImageTable) -> StartError:
         f'"your.module"]  (or start with --images FILE)'
     )
     return StartError("ErrImagePull", message)
-
-
-def _argv(container: Obj, prepared: Prepared, variables: Mapping[str, str], host: Host) -> list[str]:
-    command = [environment.expand(str(word), variables) for word in container.get("command") or []]
-    args = [environment.expand(str(word), variables) for word in container.get("args") or []]
-    image = prepared.image
-
-    def filled(words: tuple[str, ...]) -> list[str]:
-        return [images.fill(word, host.python, prepared.ports) for word in words]
-
-    if command:
-        argv = command + args
-    else:
-        argv = filled(image.argv) + (args or filled(image.cmd)) + filled(image.append)
-    if not argv:
-        raise StartError(
-            "CreateContainerError", "no command specified: neither the image nor the container has one"
-        )
-    return argv
 
 
 def _with_port(container: Obj, ports: Mapping[int, int]) -> Obj:

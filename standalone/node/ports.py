@@ -43,6 +43,8 @@ class Launch:
     env: Mapping[str, str]
     cwd: Path
     log: Path
+    entrypoint: tuple[str, ...] = ()
+    """The container's own command, for an engine (``argv`` is then its args); empty for a process."""
     preload: str | None = None
     limits: Limits = Limits()
     mounts: tuple[Mount, ...] = ()

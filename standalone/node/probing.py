@@ -157,7 +157,7 @@ def _hint(error: BaseException, action: Obj, target: Target) -> str:
     """What to do when nothing listens: the usual cause here is a program that listens on its fixed port."""
     if not isinstance(error, ConnectionRefusedError | aiohttp.ClientConnectorError):
         return ""
-    spec = next((action[kind] for kind in ("httpGet", "tcpSocket", "grpc") if action.get(kind)), {})
+    spec: Obj = next((action[kind] for kind in ("httpGet", "tcpSocket", "grpc") if action.get(kind)), {})
     declared = [str(k) for k, v in target.ports.items() if v == _port(spec, target)]
     named = declared[0] if declared else str(spec.get("port"))
     return (
