@@ -24,7 +24,7 @@ CACHED_SCHEMAS = 512
 
 
 class Node:
-    """One position in a schema. ``kind`` is the JSON type, ``int-or-string`` or ``any``."""
+    """One position in a schema. ``kind`` is the JSON type, ``int-or-string``, ``quantity`` or ``any``."""
 
     __slots__ = (
         "additional",
@@ -80,8 +80,8 @@ _OBJECT_META: Schema = {
         },
         "generation": {"type": "integer"},
         "deletionGracePeriodSeconds": {"type": "integer"},
-        "creationTimestamp": {"type": "string", "format": "date-time", "nullable": True},
-        "deletionTimestamp": {"type": "string", "format": "date-time", "nullable": True},
+        "creationTimestamp": {"type": "string", "format": "date-time"},
+        "deletionTimestamp": {"type": "string", "format": "date-time"},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
         "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
         "finalizers": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
@@ -201,7 +201,7 @@ _STRING: Schema = {"type": "string"}
 
 def _kind(schema: Schema) -> str:
     if schema.get("x-kubernetes-int-or-string"):
-        return "int-or-string"
+        return "quantity" if schema.get("format") == "quantity" else "int-or-string"
     kind = schema.get("type")
     if isinstance(kind, str) and kind:
         return kind

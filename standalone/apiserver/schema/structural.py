@@ -86,6 +86,10 @@ def _default(node: Node, value: Any) -> None:
                 sub = properties.get(key) or additional
                 if sub is not None and not sub.nullable:
                     nulls = [*(nulls or ()), key]
+            elif kind is int or kind is float:
+                sub = properties.get(key) or additional
+                if sub is not None and sub.kind == "quantity":
+                    value[key] = str(child)
         for key in nulls or ():
             if additional is not None and key not in properties and additional.has_default:
                 value[key] = copy.deepcopy(additional.default)
@@ -151,9 +155,11 @@ def _has_type(node: Node, value: Any, path: str, errors: list[FieldError]) -> bo
         return True
     if kind == "int-or-string" and found in (int, str):
         return True
+    if kind == "quantity" and found in (int, str, float):
+        return True
     if kind.endswith("?"):
         return True
-    expected_name = "integer,string" if kind == "int-or-string" else kind
+    expected_name = "integer,string" if kind in ("int-or-string", "quantity") else kind
     errors.append(failure.wrong_type(path, value, expected_name))
     return False
 
