@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from standalone.node import container_probes, launch, pod_status, restart, termination
+from standalone.node import container_probes, launch, pod_status, restart, rewriting, termination
 from standalone.node.context import Node
 from standalone.node.launch import Place, Prepared
 from standalone.node.pod_status import ContainerState
@@ -161,7 +161,7 @@ class Container:
         self, runtime: ContainerRuntime, order: Launch, started: Started, is_quiet: bool = False
     ) -> Running:
         folders = {mount.path: str(mount.source) for mount in order.mounts}
-        rewrite = launch.rewriting.build(folders)
+        rewrite = rewriting.build(folders)
         target = Target(self.spec, order.ports, order.env, order.cwd, rewrite)
         self._running = Running(runtime, order, started, target)
         self.idle.clear()

@@ -1,0 +1,271 @@
+"""One pod from admission to removal: volumes, init containers in order, containers side by side, status, teardown.
+
+Called by pods, which feeds it newer versions of the object; it speaks to the API only through ``Cluster``. Containers
+restart on their own (container); this module knows the order of things. Sources: Kubernetes pod lifecycle, init
+containers, sidecar containers. Invariant: the pod object is removed from the API only after its last process has
+ended and its folder is gone; a pod that has finished is never run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from standalone.node import addresses, container, pod_status, volumes
+from standalone.node.container import Container
+from standalone.node.context import Node
+from standalone.node.pod_status import ContainerState, PodView
+from standalone.node.ports import ClusterError, StartError
+from standalone.node.publisher import Publisher, annotations
+from standalone.node.restart import Role
+from standalone.node.saved import Saved
+from wakeful.kit import logs
+
+Obj = dict[str, Any]
+
+
+class PodWorker:
+    """The life of one pod. Run ``run`` in a task; ``update`` and ``vanish`` tell it what the API says."""
+
+    def __init__(self, node: Node, pod: Obj, saved: Saved | None) -> None:
+        self._node = node
+        self.pod = pod
+        self.uid: str = pod["metadata"]["uid"]
+        self.folder: Path = node.layout.pods / self.uid
+        self.volumes: Mapping[str, Path] = {}
+        self._saved = saved or Saved()
+        self._ports: dict[int, int] = dict(self._saved.ports)
+        self._timeline: dict[str, float] = dict(self._saved.timeline)
+        self._timeline.setdefault("admitted", node.clock())
+        self._deleting = asyncio.Event()
+        self._is_vanished = False
+        self._is_initialized = False
+        self._is_done = False
+        self._failure: tuple[str, str] | None = None
+        self._publisher = Publisher(node.cluster, self.folder, self._snapshot)
+        self._log = logs.get("node.pod").bind(
+            pod=pod["metadata"]["name"], namespace=pod["metadata"]["namespace"]
+        )
+        spec = pod["spec"]
+        self._inits = [
+            self._make(c, Role.SIDECAR if c.get("restartPolicy") == "Always" else Role.INIT)
+            for c in spec.get("initContainers") or []
+        ]
+        self._mains = [self._make(c, Role.MAIN) for c in spec.get("containers") or []]
+        self._sidecar_tasks: list[asyncio.Task[None]] = []
+
+    # --- what the API says ---
+
+    def update(self, pod: Obj) -> None:
+        """A newer version of the object; a deletion timestamp starts the end."""
+        self.pod = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            self._deleting.set()
+
+    def vanish(self) -> None:
+        """The object is gone from the API (forced deletion): end the processes, write no more."""
+        self._is_vanished = True
+        self._deleting.set()
+
+    # --- what containers need (container.Surroundings) ---
+
+    def ports_for(self, spec: Obj, extra: set[int]) -> Mapping[int, int]:
+        try:
+            for port in sorted(addresses.wanted(spec) | extra):
+                if port not in self._ports:
+                    self._ports[port] = self._node.addresses.give(self.uid)
+        except addresses.NoPortError as error:
+            raise StartError("CreateContainerError", str(error)) from error
+        return self._ports
+
+    def on_change(self) -> None:
+        if all(c.state.is_ready for c in self._mains) and self._mains:
+            self._timeline.setdefault("ready", self._node.clock())
+        self._publisher.mark()
+
+    def on_starting(self, role: Role) -> None:
+        if role is Role.MAIN and "started" not in self._timeline:
+            self._timeline["started"] = self._node.clock()
+            self._publisher.mark()
+
+    # --- the life ---
+
+    async def run(self) -> None:
+        """Everything, until the pod is removed."""
+        publishing = asyncio.create_task(self._publisher.run())
+        life = asyncio.create_task(self._live())
+        life.add_done_callback(lambda task: task.cancelled() or task.exception())
+        deleted = asyncio.create_task(self._deleting.wait())
+        try:
+            await asyncio.wait({life, deleted}, return_when=asyncio.FIRST_COMPLETED)
+            if life.done() and (error := life.exception()) is not None:
+                raise error
+            await deleted
+            await self._remove(life)
+        finally:
+            for task in (life, deleted, publishing, *self._sidecar_tasks):
+                task.cancel()
+            await asyncio.gather(life, deleted, publishing, *self._sidecar_tasks, return_exceptions=True)
+
+    async def shutdown(self) -> None:
+        """The node ends: stop the processes within the shorter of the pod's grace and the node's limit."""
+        limit_s = self._node.settings.shutdown_grace_s
+        await self.stop_containers(min(self._node.grace_s(self.pod), limit_s))
+        await self._publisher.settled(1.0)
+
+    async def stop_containers(self, grace_s: float) -> None:
+        """Main containers together, then sidecars in reverse order, and whatever init container runs."""
+        plain = [c for c in self._inits if c.state.role is Role.INIT]
+        await asyncio.gather(*(c.stop(grace_s) for c in (*self._mains, *plain)))
+        for sidecar in reversed([c for c in self._inits if c.state.role is Role.SIDECAR]):
+            await sidecar.stop(grace_s)
+
+    async def _live(self) -> None:
+        phase = (self.pod.get("status") or {}).get("phase")
+        if phase in ("Succeeded", "Failed"):
+            await self._rest(phase)
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._announce()
+        await self._prepare_volumes()
+        deadline = asyncio.create_task(self._enforce_deadline())
+        refresh = asyncio.create_task(self._refresh_volumes())
+        try:
+            if await self._initialize():
+                await asyncio.gather(*(c.run(self._is_adoptable(c)) for c in self._mains))
+        finally:
+            for task in (deadline, refresh):
+                task.cancel()
+            await asyncio.gather(deadline, refresh, return_exceptions=True)
+        if not self._deleting.is_set():
+            await self.stop_containers(self._node.grace_s(self.pod))
+        self._is_done = True
+        self._publisher.mark()
+
+    async def _rest(self, phase: str) -> None:
+        """A pod that finished in an earlier life: nothing to run, its status stands."""
+        self._log.debug("pod is over", phase=phase)
+        await self._deleting.wait()
+
+    def _announce(self) -> None:
+        """Allocate what can be known now, and say it in one patch before anything starts."""
+        for spec in (c.spec for c in (*self._inits, *self._mains)):
+            extra: set[int] = set()
+            with contextlib.suppress(StartError):
+                _, image = self._node.find(spec.get("image") or "")
+                extra = image.container_ports() if image else set()
+            with contextlib.suppress(StartError):
+                self.ports_for(spec, extra)
+        self._publisher.mark()
+
+    async def _prepare_volumes(self) -> None:
+        folders = volumes.Folders(self.folder / "volumes", self._node.layout.volumes)
+        while True:
+            try:
+                capacity = self._node.host.capacity
+                self.volumes = await volumes.prepare(self.pod, folders, self._node.cluster, capacity)
+                return
+            except (volumes.VolumeError, ClusterError) as error:
+                self._node.cluster.emit(self.pod, "Warning", "FailedMount", str(error))
+                waiting = {"waiting": {"reason": "ContainerCreating", "message": str(error)}}
+                for each in (*self._inits, *self._mains):
+                    each.state.state = waiting
+                self._publisher.mark()
+            await asyncio.sleep(self._node.settings.recheck_s)
+
+    async def _initialize(self) -> bool:
+        """Init containers in order; False where one failed for good."""
+        for each in self._inits:
+            if each.state.role is Role.SIDECAR:
+                self._sidecar_tasks.append(asyncio.create_task(each.run(self._is_adoptable(each))))
+                await each.started.wait()
+                continue
+            if each.state.exit_code != 0:
+                await each.run(self._is_adoptable(each))
+            if each.state.exit_code != 0 or self._deleting.is_set():
+                return False
+            each.state.is_ready = True
+        self._is_initialized = True
+        self._publisher.mark()
+        return True
+
+    async def _enforce_deadline(self) -> None:
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        if limit is None:
+            return
+        await asyncio.sleep(max(0.0, self._timeline["admitted"] + float(limit) - self._node.clock()))
+        self._failure = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+        self._node.cluster.emit(self.pod, "Normal", "DeadlineExceeded", self._failure[1])
+        await self.stop_containers(self._node.grace_s(self.pod))
+
+    async def _refresh_volumes(self) -> None:
+        folders = volumes.Folders(self.folder / "volumes", self._node.layout.volumes)
+        while volumes.is_refreshable(self.pod):
+            await asyncio.sleep(self._node.settings.refresh_s)
+            with contextlib.suppress(volumes.VolumeError, ClusterError):
+                await volumes.prepare(self.pod, folders, self._node.cluster, self._node.host.capacity)
+
+    # --- the end ---
+
+    async def _remove(self, life: asyncio.Task[None]) -> None:
+        grace_s = self._node.grace_s(self.pod)
+        await self.stop_containers(grace_s)
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        if not self._is_vanished:
+            self._is_done = True
+            self._publisher.mark()
+            await self._publisher.settled(2.0)
+        await asyncio.to_thread(volumes.remove, self.folder)
+        self._node.addresses.release(self.uid)
+        while not self._is_vanished:
+            try:
+                await self._node.cluster.delete_pod(self.pod)
+                return
+            except ClusterError as error:
+                self._log.warning("pod not removed yet", error=str(error))
+                await asyncio.sleep(1.0)
+
+    # --- state ---
+
+    def _make(self, spec: Obj, role: Role) -> Container:
+        state = container.restored(spec, role, self._saved.containers.get(spec["name"]))
+        known = [_restarts(i) for i in self._node.known if i.startswith(f"{self.uid}/{spec['name']}/")]
+        if known and max(known) >= state.restarts:
+            state.restarts = max(known)
+        return Container(self._node, self, spec, state)
+
+    def _is_adoptable(self, each: Container) -> bool:
+        """Whether an earlier node process had started it and not seen it end for good."""
+        container_id = f"{self.uid}/{each.state.name}/{each.state.restarts}"
+        return container_id in self._node.known or "running" in each.state.state
+
+    def _snapshot(self) -> tuple[Obj, Obj, Saved]:
+        states: list[ContainerState] = [c.state for c in (*self._inits, *self._mains)]
+        view = PodView(
+            self.pod, states, self._is_initialized, self._is_done, self._timeline["admitted"], self._failure
+        )
+        status = pod_status.build(view, self._node.clock())
+        # The next status is compared with ours, not with what a watch has brought back so far.
+        self.pod = {
+            **self.pod,
+            "status": {**(self.pod.get("status") or {}), "conditions": status["conditions"]},
+        }
+        metadata = self.pod["metadata"]
+        body = {
+            "metadata": {"uid": self.uid, "annotations": annotations(self._ports, self._timeline)},
+            "status": status,
+        }
+        keys = ("state", "last", "restarts", "id", "via")
+        containers = {s.name: {key: getattr(s, key) for key in keys} for s in states}
+        keep = Saved(
+            metadata["namespace"], metadata["name"], dict(self._ports), dict(self._timeline), containers
+        )
+        return self.pod, body, keep
+
+
+def _restarts(container_id: str) -> int:
+    return int(container_id.rpartition("/")[2])
