@@ -1,0 +1,127 @@
+"""CloudEvents on the predict routes and on ``POST /``: the event's data is the payload, the answer is an event.
+
+Used by ``http_v1``. Source: kserve.md 5.6; the codec is ``wakeful.core.protocol.cloudevents``, so that an event is
+admitted here by the same rules as at the broker. Better than the source: a request that carries some ``ce-`` headers
+of an event but not all is refused with the attribute's name, instead of being predicted as if it were none.
+Environment: ``CE_TYPE``, ``CE_SOURCE`` (of answers), ``CE_MERGE=true`` (extensions of the request are kept).
+
+Invariant: the answer has a new id and time, and is structured exactly if the request's Content-Type was.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from multidict import CIMultiDictProxy
+
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol import cloudevents, v1
+from wakeful.core.protocol.problem import parse_json
+
+RESPONSE_TYPE = "io.kserve.inference.response"
+SOURCE_PREFIX = "io.kserve.inference."
+REQUIRED_HEADERS = ("ce-specversion", "ce-id", "ce-source", "ce-type")
+STRUCTURED = "application/cloudevents+json"
+KSERVE_MEMBERS = frozenset({"time", "type", "source", "id", "specversion", "data"})
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What answers are called, from the environment."""
+
+    type: str = RESPONSE_TYPE
+    source: str = ""
+    is_merging: bool = False
+
+
+def naming(environ: Mapping[str, str]) -> Naming:
+    """The naming of this process."""
+    return Naming(
+        environ.get("CE_TYPE") or RESPONSE_TYPE,
+        environ.get("CE_SOURCE") or "",
+        environ.get("CE_MERGE", "").lower() == "true",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An event that came in, its payload for the model, and how to answer."""
+
+    event: cloudevents.Event
+    payload: Any
+    is_structured: bool
+
+
+def receive(headers: CIMultiDictProxy[str], body: bytes) -> Received | None:
+    """The event of a request, or None when it carries none. Raises ``InvalidError``."""
+    content_type = headers.get("Content-Type", "")
+    is_structured = v1.media_type(content_type) == STRUCTURED
+    if not is_structured and not _has_event_headers(headers) and not _looks_structured(content_type, body):
+        return None
+    pairs = list(headers.items())
+    if not is_structured and not _has_event_headers(headers):
+        pairs = [("content-type", STRUCTURED)]
+    try:
+        event = cloudevents.decode(pairs, body, cloudevents.Limits(max_body_bytes=len(body) + 1))
+    except cloudevents.InvalidEventError as error:
+        raise InvalidError(f"not a valid CloudEvent: {error}") from error
+    return Received(event, _payload(event), is_structured)
+
+
+def _has_event_headers(headers: CIMultiDictProxy[str]) -> bool:
+    present = [name for name in REQUIRED_HEADERS if name in headers]
+    if present and len(present) < len(REQUIRED_HEADERS):
+        missing = ", ".join(name for name in REQUIRED_HEADERS if name not in headers)
+        raise InvalidError(f"not a valid CloudEvent: the request has {', '.join(present)} but not {missing}")
+    return bool(present)
+
+
+def _looks_structured(content_type: str, body: bytes) -> bool:
+    """KServe's second way: plain JSON with every member of an event. A cheap search comes before the parse."""
+    if not (b'"specversion"' in body and b'"source"' in body and v1.is_json(content_type)):
+        return False
+    value = parse_json(body, "the request body")
+    return isinstance(value, dict) and value.keys() >= KSERVE_MEMBERS
+
+
+def _payload(event: cloudevents.Event) -> Any:
+    data = event.data or b""
+    content_type = event.datacontenttype or "application/json"
+    if not v1.is_json(content_type):
+        return data
+    if not data:
+        raise InvalidError("the event has no data: a model needs a payload")
+    return parse_json(data, "Failed to decode or parse binary json cloudevent: the event's data")
+
+
+def answer(received: Received, model: str, result: Any, names: Naming) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the answer event with ``result`` (any JSON value, or bytes) as its data."""
+    is_raw = isinstance(result, bytes)
+    data = result if is_raw else json.dumps(result, default=_plain).encode()
+    event = cloudevents.Event(
+        id=str(uuid.uuid4()),
+        source=names.source or SOURCE_PREFIX + model,
+        type=names.type,
+        time=datetime.now(UTC).isoformat(),
+        data=data,
+        datacontenttype="application/octet-stream" if is_raw else "application/json",
+        extensions=received.event.extensions if names.is_merging else {},
+    )
+    if received.is_structured:
+        headers, body = cloudevents.encode_structured(event)
+        headers["content-type"] = STRUCTURED
+        return headers, body
+    return cloudevents.encode_binary(event)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for: numpy values as lists and numbers, instants as ISO 8601."""
+    for method in ("tolist", "isoformat"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,93 @@
+"""Answers that need no inference: lists, metadata, health, and the V2 repository verbs.
+
+Called by ``http_edge``; returns JSON values or raises ``FailureError``. Source: kserve.md 5.2. The repository verbs
+change what the server does for everybody, so they work only with ``--enable_repository``.
+
+Invariant: every readiness answer is 503 from the moment the server drains.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import wakeful
+from wakeful.core.errors import FailureError, FailureKind
+from wakeful.serving.http_routes import Kind, Route
+from wakeful.serving.model import LoadError
+from wakeful.serving.registry import Registry, State
+from wakeful.serving.startup import Startup
+
+
+class Meta:
+    """Everything a client can ask about the server and its models."""
+
+    def __init__(self, registry: Registry, startup: Startup, has_repository: bool) -> None:
+        self._registry = registry
+        self._startup = startup
+        self._has_repository = has_repository
+
+    async def answer(self, route: Route) -> dict[str, Any] | list[Any]:
+        """The JSON value for a route that is not inference. Raises ``FailureError``."""
+        match route.kind:
+            case Kind.ALIVE:
+                return {"status": "alive"}
+            case Kind.V1_LIST | Kind.V2_LIST:
+                return {"models": self._registry.names()}
+            case Kind.V1_READY | Kind.V2_MODEL_READY:
+                self._refuse_draining()
+                return {"name": self._registry.ready(route.model).model.name, "ready": True}
+            case Kind.V2_SERVER:
+                extensions = ["binary_tensor_data", *(["model_repository_extension"] * self._has_repository)]
+                return {"name": "wakeful", "version": wakeful.__version__, "extensions": extensions}
+            case Kind.V2_LIVE:
+                return {"live": True}
+            case Kind.V2_SERVER_READY:
+                self._refuse_draining()
+                if not self._registry.is_ready():
+                    raise FailureError(
+                        FailureKind.NOT_READY, "the server is not ready: a model is not loaded"
+                    )
+                return {"ready": True}
+            case Kind.V2_MODEL:
+                return self._metadata(route.model)
+            case Kind.V2_VERSION:
+                raise FailureError(FailureKind.UNSUPPORTED, "Model versioning not supported yet.")
+            case _:
+                return await self._repository(route)
+
+    def _refuse_draining(self) -> None:
+        if self._startup.is_draining:
+            raise FailureError(FailureKind.NOT_READY, "the server is shutting down")
+
+    def _metadata(self, name: str) -> dict[str, Any]:
+        model = self._registry.ready(name).model
+        return {
+            "name": model.name,
+            "versions": None,
+            "platform": model.platform(),
+            "inputs": [spec.as_json() for spec in model.inputs()],
+            "outputs": [spec.as_json() for spec in model.outputs()],
+        }
+
+    async def _repository(self, route: Route) -> dict[str, Any] | list[Any]:
+        if route.kind is Kind.V2_INDEX:
+            names = self._registry.names()
+            return [{"name": name, "state": _index_state(self._registry.entry(name).state)} for name in names]
+        if not self._has_repository:
+            raise FailureError(
+                FailureKind.UNSUPPORTED,
+                "loading and unloading by request is off: start with --enable_repository=true",
+            )
+        name = self._registry.entry(route.model).model.name
+        if route.kind is Kind.V2_UNLOAD:
+            await self._registry.unload(name)
+            return {"name": name, "unload": True}
+        try:
+            await self._registry.load(name, in_thread=True)
+        except LoadError as error:
+            raise FailureError(FailureKind.UNAVAILABLE, str(error)) from error
+        return {"name": name, "load": True}
+
+
+def _index_state(state: State) -> str:
+    return "READY" if state is State.READY else "UNAVAILABLE"

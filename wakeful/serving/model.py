@@ -1,0 +1,99 @@
+"""What a user's model is: the base class, the context of one call, and metadata of tensors.
+
+A subclass overrides what it needs; every method may be sync (run in the bounded thread pool) or ``async`` (run on
+the event loop, so it must not block). Called by ``dataplane`` only. Methods may take the payload alone or the payload
+and a ``Context``, which is also a mapping of the request's headers, so that code written for KServe's
+``predict(payload, headers)`` works. Left out: protocols; a payload is a V1 object (dict), an event's or other raw
+``bytes``, or an ``InferRequest``.
+
+Invariant: no method of a model is called before its ``load`` has returned, nor after ``unload`` has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wakeful.core.errors import FailureError, FailureKind
+
+
+class Context(Mapping[str, str]):
+    """One call's surroundings: request headers (lower-case names), request id, and headers for the answer."""
+
+    __slots__ = ("_headers", "protocol", "request_id", "response_headers")
+
+    def __init__(self, headers: Mapping[str, str], request_id: str = "", protocol: str = "v1") -> None:
+        self._headers = headers
+        self.request_id = request_id
+        self.protocol = protocol
+        self.response_headers: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name.lower() for name in self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor in V2 metadata; -1 in ``shape`` is a dimension of any size."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+class LoadError(Exception):
+    """A model cannot be loaded; the text is one sentence that names the file and the cause."""
+
+
+class Model:
+    """Base class of every model. ``name`` is what it is called in URLs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def load(self) -> Any:
+        """Make the model able to answer. Raise (best ``LoadError``) or return False when it cannot be."""
+        return True
+
+    def preprocess(self, payload: Any, context: Context) -> Any:
+        """Turn the request's payload into what ``predict`` takes."""
+        return payload
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        """The answer: a dict (V1), an ``InferResponse`` (V2), str or bytes (sent as they are), or an async iterator."""
+        raise FailureError(FailureKind.UNSUPPORTED, f"model {self.name} has no predict")
+
+    def postprocess(self, result: Any, context: Context) -> Any:
+        """Turn what ``predict`` or ``explain`` returned into the answer."""
+        return result
+
+    def explain(self, payload: Any, context: Context) -> Any:
+        """The explanation of a prediction, as a dict."""
+        raise FailureError(
+            FailureKind.UNSUPPORTED, f"model {self.name} has no explainer: it answers :predict only"
+        )
+
+    def unload(self) -> Any:
+        """Give back what ``load`` took."""
+
+    def inputs(self) -> list[TensorSpec]:
+        """The tensors the model takes, for V2 metadata."""
+        return []
+
+    def outputs(self) -> list[TensorSpec]:
+        """The tensors the model gives, for V2 metadata."""
+        return []
+
+    def platform(self) -> str:
+        """The ``platform`` of V2 metadata, such as ``sklearn``."""
+        return ""

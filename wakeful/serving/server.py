@@ -1,0 +1,153 @@
+"""Load the models, listen, serve, drain: the composition of one model server.
+
+``serve(models, argv)`` is what a runtime's ``main`` and a user's script call; ``Server`` is the same without a process
+around it, for tests. Importing this module imports everything the path from ``main`` to listening needs, so that a
+fork server that has it loaded starts a model in milliseconds.
+
+Invariants: the port answers only after every model is loaded; after SIGTERM readiness fails first, requests in flight
+end (bounded by ``drain_s``), and the process ends even when model code is stuck. A failed start ends with status 1
+and one sentence as the last line on stderr (it becomes the container's termination message).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from wakeful.kit import httpserver, lifecycle, logs
+from wakeful.serving import http_body, http_events, settings, startup
+from wakeful.serving.dataplane import DataPlane
+from wakeful.serving.http_edge import Edge
+from wakeful.serving.metrics import Metrics
+from wakeful.serving.model import LoadError, Model
+from wakeful.serving.pool import Pool
+from wakeful.serving.registry import Registry
+from wakeful.serving.settings import Settings
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+log = logs.get("serving")
+
+
+class Server:
+    """One model server in this process."""
+
+    def __init__(self, models: Sequence[Model], options: Settings, environ: Mapping[str, str]) -> None:
+        self.registry = Registry(models)
+        self.startup = startup.Startup(startup.started_at(environ))
+        self.pool = Pool(options.max_threads, options.max_queue)
+        self._options = options
+        metrics = Metrics()
+        plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s)
+        budget = http_body.Budget(options.max_buffered_bytes, options.max_body_bytes, options.body_timeout_s)
+        self.edge = Edge(plane, self.startup, budget, http_events.naming(environ), options.enable_repository)
+        self._metrics = metrics
+        self._runner: web.BaseRunner | None = None
+
+    async def load(self) -> None:
+        """Load every model. Raises ``LoadError``."""
+        self.startup.loading()
+        for name in self.registry.names():
+            await self.registry.load(name)
+        self.startup.loaded()
+        self._metrics.import_s.set(self.startup.import_ms / 1000)
+        self._metrics.load_s.set(self.startup.load_ms / 1000)
+
+    async def listen(self) -> None:
+        """Accept connections. Raises ``httpserver.ListenError``."""
+        options = self._options
+        server = web.Server(
+            self.edge.handle,
+            handler_cancellation=True,
+            keepalive_timeout=options.timeout_keep_alive,
+            access_log=None,
+        )
+        listen = f"tcp:{options.http_address}:{options.http_port}"
+        self._runner = await httpserver.start(server, listen, shutdown_s=1.0)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on (useful after ``http_port=0``)."""
+        if self._runner is None:
+            raise RuntimeError("the server does not listen")
+        return int(self._runner.addresses[0][1])
+
+    async def drain(self) -> bool:
+        """Fail readiness, let requests in flight end for at most ``drain_s``, close. True if all of them ended."""
+        self.startup.is_draining = True
+        try:
+            async with asyncio.timeout(self._options.drain_s):
+                await self.edge.idle.wait()
+            has_ended = True
+        except TimeoutError:
+            has_ended = False
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for name in self.registry.names():
+            await self.registry.unload(name)
+        self.pool.close()
+        return has_ended
+
+
+async def run(server: Server, ignored: Sequence[str]) -> int:
+    """Load, listen, wait for a signal, drain. The exit status."""
+    try:
+        await server.load()
+        stop = lifecycle.stop_event()
+        await server.listen()
+    except (LoadError, httpserver.ListenError) as error:
+        return fail(str(error))
+    log.info(
+        "serving",
+        models=server.registry.names(),
+        port=server.port,
+        import_ms=round(server.startup.import_ms, 1),
+        load_ms=round(server.startup.load_ms, 1),
+        **({"flags_without_effect": list(ignored)} if ignored else {}),
+    )
+    await stop.wait()
+    log.info("draining", in_flight=server.edge.in_flight)
+    if not await server.drain():
+        log.warning("drain ended early", in_flight=server.edge.in_flight)
+    return 0
+
+
+def serve(models: Sequence[Model], argv: Sequence[str] | None = None) -> int:
+    """Serve ``models`` until SIGTERM; returns the exit status. ``argv`` defaults to the command line."""
+    return serve_with(lambda _: list(models), sys.argv[1:] if argv is None else argv)
+
+
+def serve_with(make: Callable[[Settings], Sequence[Model]], argv: Sequence[str]) -> int:
+    """As ``serve``, with models made from the settings: what a runtime's ``main`` calls."""
+    try:
+        parsed = settings.parse(argv)
+        server_of: Callable[[], Server] = lambda: Server(make(parsed.settings), parsed.settings, os.environ)  # noqa: E731
+        return lifecycle.run(_start(server_of, parsed.ignored))
+    except settings.SettingsError as error:
+        return fail(str(error), EXIT_USAGE)
+
+
+async def _start(make: Callable[[], Server], ignored: Sequence[str]) -> int:
+    try:
+        server = make()
+    except LoadError as error:
+        return fail(str(error))
+    return await run(server, ignored)
+
+
+def fail(sentence: str, status: int = EXIT_FAILED) -> int:
+    """Write ``sentence`` as the last line on stderr; returns ``status``."""
+    sys.stdout.flush()
+    sys.stderr.write(" ".join(sentence.split()) + "\n")
+    sys.stderr.flush()
+    return status
+
+
+__all__: list[Any] = ["EXIT_FAILED", "Server", "Settings", "fail", "run", "serve", "serve_with"]

@@ -1,0 +1,139 @@
+"""The flags of every model server: KServe's names, our few, loaded once by a runtime's ``__main__``.
+
+``--name value``, ``--name=value``, ``-`` and ``_`` alike; the last one wins, because the node appends its own flags.
+KServe flags whose subject does not exist here yet are accepted and named in one log line; those that would change
+the answer (a transformer's ``--predictor_host``) are refused instead of ignored.
+
+Invariant: an unknown flag, a missing value or a value of the wrong type ends start-up with one sentence.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+
+class SettingsError(Exception):
+    """A flag is unknown or wrong; the text is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One model server's settings. Every field is also the flag of its name."""
+
+    model_name: str = "model"
+    """What the model is called in URLs."""
+    model_dir: str = "/mnt/models"
+    """The folder that holds the model's files: where the storage initializer puts them."""
+    http_port: int = 8080
+    """TCP port of the REST API."""
+    http_address: str = "0.0.0.0"
+    """Address to listen on. All of them, because a pod's probes come from outside; one machine sets 127.0.0.1."""
+    max_threads: int = 4
+    """Threads for sync model code."""
+    max_queue: int = 256
+    """Requests that may wait for a thread; at the bound the answer is 503 with Retry-After."""
+    request_timeout_s: float = 300.0
+    """Seconds a request may take from admission to answer; then 504. Knative's own default."""
+    max_body_bytes: int = 64 * 1024 * 1024
+    """Largest request body, counted after decompression; then 413."""
+    max_buffered_bytes: int = 512 * 1024 * 1024
+    """All request bodies held at one moment; then 503."""
+    body_timeout_s: float = 60.0
+    """Seconds a client may take to send its body; then 408."""
+    timeout_keep_alive: int = 65
+    """Seconds an idle connection is kept: longer than the 60 s of usual proxies, so that they close first."""
+    enable_repository: bool = False
+    """Whether callers may load and unload models (V2 repository routes): off, because anybody who can predict could."""
+    drain_s: float = 20.0
+    """Seconds that requests in flight get after SIGTERM: below the 30 s after which a kubelet kills."""
+
+
+IGNORED = frozenset(
+    {
+        "workers", "grpc_port", "grpc_max_send_message_length", "grpc_max_receive_message_length", "enable_grpc",
+        "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
+        "configure_logging", "protocol", "predictor_protocol", "predictor_use_ssl",
+        "predictor_request_timeout_seconds", "predictor_request_retries", "enable_predictor_health_check", "nthread",
+    }
+)  # fmt: skip
+"""KServe's flags that are accepted without effect (docs/reference/parity.md says which matter)."""
+
+REFUSED = {
+    "predictor_host": "a model server that forwards to a predictor (transformer) is not part of this version",
+}
+BARE = frozenset(
+    {"enable_repository", "enable_grpc", "enable_docs_url", "enable_latency_logging", "predictor_use_ssl"}
+)
+"""Booleans that may stand without a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The settings and the names of accepted flags that have no effect."""
+
+    settings: Settings
+    ignored: tuple[str, ...]
+
+
+def parse(argv: Sequence[str]) -> Parsed:
+    """Settings from command-line arguments. Raises ``SettingsError``."""
+    types = get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    ignored: list[str] = []
+    place = 0
+    while place < len(argv):
+        name, value, place = _next_flag(argv, place)
+        if name in types:
+            values[name] = _convert(name, value, types[name])
+        elif name in REFUSED:
+            raise SettingsError(f"--{name} is refused: {REFUSED[name]}")
+        elif name in IGNORED:
+            ignored.append(name)
+        else:
+            near = difflib.get_close_matches(name, [*types, *IGNORED], n=1)
+            hint = f" (did you mean --{near[0]}?)" if near else ""
+            raise SettingsError(
+                f"unknown flag --{name}{hint}; known: {', '.join(f.name for f in fields(Settings))}"
+            )
+    settings = Settings(**values)
+    if not settings.model_name or "/" in settings.model_name:
+        raise SettingsError(f"--model_name {settings.model_name!r} cannot be part of a URL: leave out '/'")
+    return Parsed(settings, tuple(ignored))
+
+
+def _next_flag(argv: Sequence[str], place: int) -> tuple[str, str, int]:
+    word = argv[place]
+    if not word.startswith("--") or len(word) < 3:
+        raise SettingsError(f"argument {word!r} is not a flag: flags are --name=value")
+    name, has_value, value = word[2:].partition("=")
+    name = name.replace("-", "_")
+    if has_value:
+        return name, value, place + 1
+    is_last = place + 1 >= len(argv)
+    if name in BARE and (is_last or argv[place + 1].startswith("--")):
+        return name, "true", place + 1
+    if is_last:
+        raise SettingsError(f"flag --{name} needs a value")
+    return name, argv[place + 1], place + 2
+
+
+def _convert(name: str, value: str, kind: type) -> Any:
+    if kind is str:
+        return value
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise SettingsError(f"--{name} takes true or false, got {value!r}")
+        return value.lower() == "true"
+    try:
+        number = kind(value)
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"--{name} takes {wanted}, got {value!r}") from None
+    low = 0 if name in ("http_port", "max_queue") else 1 if kind is int else 0.0
+    high = 65535 if name == "http_port" else 2**53
+    if not low <= number <= high:
+        raise SettingsError(f"--{name} must be from {low} to {high}, got {value!r}")
+    return number
