@@ -1,0 +1,124 @@
+"""Conditions of the components and what they add up to: PredictorReady ... RoutesReady, LatestDeploymentReady, Ready.
+
+Called by ``plan``. Source: KServe behaviour page sections 1.3 and 2.2 step 10. Done better than there: an error in
+runtime selection or storage sets the component False with its reason; a Knative Service whose status is older than its
+spec counts as Unknown, so nobody takes yesterday's Ready for today's. Invariant: Ready is True only when PredictorReady
+and IngressReady are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controller.desired.reasons import Reason
+from controller.observed import Failure
+from wakeful.core.api import isvc_names as names
+from wakeful.core.api.conditions import FALSE, INFO, TRUE, UNKNOWN, Condition, read, roll_up
+from wakeful.core.api.isvc_problem import Obj, mapping
+
+READY = "Ready"
+INGRESS_READY = "IngressReady"
+STOPPED = "Stopped"
+INGRESS_REASONS = {
+    names.PREDICTOR: Reason.PREDICTOR_NOT_READY,
+    names.TRANSFORMER: Reason.TRANSFORMER_NOT_READY,
+    names.EXPLAINER: Reason.EXPLAINER_NOT_READY,
+}
+
+
+def ready_type(component: str) -> str:
+    return f"{names.CONDITION_PREFIX[component]}Ready"
+
+
+def route_type(component: str) -> str:
+    # KServe spells the explainer's in the plural; clients know it so.
+    suffix = "RoutesReady" if component == names.EXPLAINER else "RouteReady"
+    return names.CONDITION_PREFIX[component] + suffix
+
+
+def configuration_type(component: str) -> str:
+    return f"{names.CONDITION_PREFIX[component]}ConfigurationReady"
+
+
+def of_component(component: str, service: Obj | None, failure: Failure | None) -> list[Condition]:
+    """Ready, route and configuration condition of one component."""
+    status = mapping(mapping(service).get("status"))
+    ready = _ready(component, service, failure)
+    return [
+        ready if component == names.PREDICTOR else _as_info(ready),
+        _renamed(read(status, "RoutesReady"), route_type(component)),
+        _renamed(read(status, "ConfigurationsReady"), configuration_type(component)),
+    ]
+
+
+def _ready(component: str, service: Obj | None, failure: Failure | None) -> Condition:
+    type_ = ready_type(component)
+    if failure is not None:
+        return Condition(type_, FALSE, failure.reason, failure.message)
+    if service is None:
+        return Condition(
+            type_, UNKNOWN, Reason.SERVICE_NOT_OBSERVED, "the Knative Service does not exist yet"
+        )
+    status = mapping(service.get("status"))
+    ready = read(status, "Ready")
+    if status.get("observedGeneration") != mapping(service.get("metadata")).get("generation"):
+        message = "Knative has not acted on the newest specification yet"
+        return Condition(type_, UNKNOWN, Reason.OUT_OF_DATE, message)
+    return Condition(type_, ready.status, ready.reason, ready.message)
+
+
+def of_aggregates(components: Sequence[str], conditions: Sequence[Condition]) -> list[Condition]:
+    """RoutesReady and LatestDeploymentReady over all components; the last one that is not ready decides."""
+    by_type = {item.type: item for item in conditions}
+    aggregates = []
+    for aggregate, type_of in (("RoutesReady", route_type), ("LatestDeploymentReady", configuration_type)):
+        status, reason = TRUE, ""
+        for component in components:
+            member = by_type[type_of(component)]
+            if not member.is_true:
+                status = FALSE if member.is_false else UNKNOWN
+                reason = f"{member.type} not ready"
+        aggregates.append(Condition(aggregate, status, reason, severity=INFO))
+    return aggregates
+
+
+def gate_of_ingress(components: Sequence[str], conditions: Sequence[Condition]) -> Condition | None:
+    """IngressReady while a component is not ready; None when all are."""
+    by_type = {item.type: item for item in conditions}
+    for component in components:
+        item = by_type[ready_type(component)]
+        if not item.is_true:
+            message = f"{item.type} is {item.status}: {item.reason} {item.message}".strip()
+            return Condition(INGRESS_READY, item.status, INGRESS_REASONS[component], message)
+    return None
+
+
+def of_ready(conditions: Sequence[Condition]) -> Condition:
+    """The happy condition."""
+    by_type = {item.type: item for item in conditions}
+    return roll_up(READY, [by_type[ready_type(names.PREDICTOR)], by_type[INGRESS_READY]])
+
+
+def of_stopped(is_stopped: bool) -> Condition:
+    if is_stopped:
+        message = f"annotation {names.STOP} is true; remove it to start the InferenceService again"
+        return Condition(STOPPED, TRUE, Reason.STOPPED, message, INFO)
+    return Condition(STOPPED, FALSE, severity=INFO)
+
+
+def while_stopped(components: Sequence[str]) -> list[Condition]:
+    """All conditions of a stopped InferenceService."""
+    message = f"stopped by annotation {names.STOP}"
+    found = [Condition(INGRESS_READY, FALSE, Reason.STOPPED, message)]
+    for component in components:
+        severity = "" if component == names.PREDICTOR else INFO
+        found.append(Condition(ready_type(component), FALSE, Reason.STOPPED, message, severity))
+    return [*found, of_ready(found), of_stopped(True)]
+
+
+def _renamed(condition: Condition, type_: str) -> Condition:
+    return Condition(type_, condition.status, condition.reason, condition.message, INFO)
+
+
+def _as_info(condition: Condition) -> Condition:
+    return Condition(condition.type, condition.status, condition.reason, condition.message, INFO)
