@@ -66,7 +66,7 @@ def value_checks(schema: dict[str, Any], kind: str) -> Iterator[Check]:
     """The checks that ``schema`` asks for on a value of JSON type ``kind`` (``any`` and ``int-or-string`` too)."""
     if isinstance(schema.get("enum"), list):
         yield _enum(schema["enum"])
-    if kind in ("string", "any", "quantity"):
+    if kind in ("string", "any", "int-or-string", "quantity"):
         yield from _string_checks(schema)
     if kind in ("integer", "number", "any", "int-or-string"):
         yield from _number_checks(schema, kind)
