@@ -1,0 +1,151 @@
+"""One client connection that speaks HTTP/2 without TLS (h2c by prior knowledge): gRPC and others.
+
+``h1_front`` hands the socket over when it sees the preface. Every stream is an exchange with its own task. Requests
+beyond what the settings allow are refused by h2; streams that a client opens and resets in turn (rapid reset) count
+as cheap frames and end the connection at ``h2_floods_per_s``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h2.errors
+import h2.events
+import h2.exceptions
+
+from standalone.gateway.exchange import Head
+from standalone.gateway.front import NEVER, Front
+from standalone.gateway.h2_link import H2Link, Stream
+from standalone.gateway.inbox import Headers
+
+
+class H2Exchange(Stream):
+    """See ``exchange.Exchange``."""
+
+    link: H2Front
+
+    def __init__(self, link: H2Front, number: int, head: Head) -> None:
+        super().__init__(link, number)
+        self.head = head
+        self.body = self.inbox
+        self.is_started = False
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, status: int, headers: Headers, has_body: bool = True) -> None:
+        self.is_started = True
+        if not self.is_lost:
+            self.link.send_answer(self, [(b":status", b"%d" % status), *headers])
+
+    def want_body(self) -> None:
+        pass
+
+    def become_tunnel(self, headers: Headers) -> None:
+        raise AssertionError("HTTP/2 requests ask for no upgrade")
+
+    def abort(self) -> None:
+        self.link.reset(self, h2.errors.ErrorCodes.INTERNAL_ERROR)
+
+    def write(self, data: bytes) -> None:
+        if self.head.method != b"HEAD":
+            super().write(data)
+
+    def finish(self, data: bytes, trailers: Headers) -> None:
+        super().finish(b"" if self.head.method == b"HEAD" else data, trailers)
+
+
+class H2Front(H2Link):
+    """The connection."""
+
+    def __init__(self, front: Front, peer: str) -> None:
+        super().__init__(False, front.limits)
+        self.front = front
+        self.peer = peer
+        self.deadline = NEVER
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.front.connections.add(self)
+        self.deadline = self._loop.time() + self.limits.idle_timeout_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.front.leave(self)
+        super().connection_lost(exc)
+
+    def on_event(self, event: Any) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            self._on_request(event)
+
+    def _on_request(self, event: Any) -> None:
+        number = event.stream_id
+        head = _make_head(event.headers, is_ended=event.stream_ended is not None)
+        if self.front.is_draining or head is None or len(head.headers) > self.limits.header_count:
+            code = h2.errors.ErrorCodes
+            self.h2.reset_stream(number, code.REFUSED_STREAM if head else code.PROTOCOL_ERROR)
+            return
+        head.peer = self.peer
+        exchange = H2Exchange(self, number, head)
+        if event.stream_ended is not None:
+            exchange.inbox.end()
+        self.streams[number] = exchange
+        self.deadline = NEVER
+        exchange.task = self.front.run(exchange)
+        exchange.task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, _: asyncio.Task[None]) -> None:
+        if not self.streams:
+            self.deadline = self._loop.time() + self.limits.idle_timeout_s
+            if self.front.is_draining:
+                self.drain()
+
+    def on_stream_lost(self, stream: Stream, code: int) -> None:
+        if isinstance(stream, H2Exchange) and stream.task is not None:
+            stream.task.cancel()
+
+    def send_answer(self, stream: H2Exchange, headers: Headers) -> None:
+        """Send status and headers."""
+        try:
+            self.h2.send_headers(stream.number, headers)
+        except h2.exceptions.ProtocolError:
+            self.reset(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        self.flush_soon()
+
+    def on_sent(self, stream: Stream) -> None:
+        if not stream.inbox.is_settled:
+            # the answer is complete, the rest of the request is not wanted (RFC 9113 8.1)
+            self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)
+
+    def on_terminated(self) -> None:
+        if not self.streams:
+            self.transport.close()
+
+    def on_deadline(self) -> None:
+        if self.streams and not self.front.is_draining:
+            self.deadline = NEVER
+            return
+        self.close_with(h2.errors.ErrorCodes.NO_ERROR, "idle")
+
+    def drain(self) -> None:
+        if not self.streams:
+            self.close_with(h2.errors.ErrorCodes.NO_ERROR, "the gateway is stopping")
+
+
+def _make_head(fields: Headers, *, is_ended: bool) -> Head | None:
+    pseudo = {name: value for name, value in fields if name.startswith(b":")}
+    headers = [(name, value) for name, value in fields if not name.startswith(b":")]
+    method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+    authority = pseudo.get(b":authority")
+    if authority is None:
+        authority = next((value for name, value in headers if name == b"host"), b"")
+    if method == b"CONNECT" or not path.startswith((b"/", b"*")) or any(c <= 32 for c in path):
+        return None
+    length = next((v for n, v in headers if n == b"content-length"), None)
+    return Head(
+        method=method,
+        target=path,
+        authority=authority.decode("latin-1"),
+        headers=headers,
+        version="2",
+        has_body=not is_ended,
+        length=int(length) if length is not None and length.isdigit() and len(length) < 19 else None,
+    )
