@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from wakeful.core.api.isvc_problem import mapping, mappings
 from wakeful.core.api.knative_serving_config import Features
 from wakeful.core.api.knative_serving_problem import (
     MISSING,
@@ -27,8 +28,25 @@ from wakeful.core.api.knative_serving_problem import (
 
 Obj = Mapping[str, Any]
 ALLOWED = frozenset(
-    "name image imagePullPolicy command args workingDir env envFrom ports resources volumeMounts livenessProbe "
-    "readinessProbe startupProbe securityContext terminationMessagePath terminationMessagePolicy".split()
+    [
+        "name",
+        "image",
+        "imagePullPolicy",
+        "command",
+        "args",
+        "workingDir",
+        "env",
+        "envFrom",
+        "ports",
+        "resources",
+        "volumeMounts",
+        "livenessProbe",
+        "readinessProbe",
+        "startupProbe",
+        "securityContext",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+    ]
 )
 SIDECAR_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 RESERVED_ENV = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
@@ -37,8 +55,16 @@ RESERVED_PATHS = frozenset({"/", "/dev", "/dev/log"})
 PORT_NAMES = ("", "http1", "h2c")
 HANDLERS = ("httpGet", "tcpSocket", "exec", "grpc")
 SECURITY = frozenset(
-    "runAsUser runAsGroup runAsNonRoot readOnlyRootFilesystem allowPrivilegeEscalation seccompProfile "
-    "capabilities privileged".split()
+    [
+        "runAsUser",
+        "runAsGroup",
+        "runAsNonRoot",
+        "readOnlyRootFilesystem",
+        "allowPrivilegeEscalation",
+        "seccompProfile",
+        "capabilities",
+        "privileged",
+    ]
 )
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 IMAGE = re.compile(
@@ -66,7 +92,7 @@ def validate_container(
     yield from validate_ports(container.get("ports") or [])
     yield from under("volumeMounts", validate_mounts(container.get("volumeMounts") or [], volumes, features))
     yield from _validate_security(container.get("securityContext"), features)
-    if "claims" in _mapping(container.get("resources")):
+    if "claims" in mapping(container.get("resources")):
         yield from disallowed("resources.claims")
     if role != "init":
         yield from _validate_probes(container, features, role)
@@ -82,7 +108,7 @@ def _validate_image(container: Obj) -> Iterator[Problem]:
 
 def validate_env(env: Any, features: Features, is_serving: bool) -> Iterator[Problem]:
     reserved = RESERVED_ENV if is_serving else RESERVED_ENV - {"PORT"}
-    for index, entry in enumerate(_items(env)):
+    for index, entry in enumerate(mappings(env)):
         name = str(entry.get("name") or "")
         at = f"[{index}]"
         if not name:
@@ -91,7 +117,7 @@ def validate_env(env: Any, features: Features, is_serving: bool) -> Iterator[Pro
             yield Problem(f'"{name}" is a reserved environment variable', f"{at}.name")
         elif not ENV_NAME.fullmatch(name):
             yield invalid(name, f"{at}.name", "not a name of an environment variable")
-        source = _mapping(entry.get("valueFrom"))
+        source = mapping(entry.get("valueFrom"))
         allowed = {"configMapKeyRef", "secretKeyRef"}
         if features.is_on("kubernetes.podspec-fieldref"):
             allowed |= {"fieldRef", "resourceFieldRef"}
@@ -102,14 +128,14 @@ def validate_env(env: Any, features: Features, is_serving: bool) -> Iterator[Pro
             yield Problem(ONE_OF_BOTH, f"{at}.value, {at}.valueFrom")
         for key in ("configMapKeyRef", "secretKeyRef"):
             if key in source:
-                reference = _mapping(source[key])
+                reference = mapping(source[key])
                 for part in ("name", "key"):
                     if not reference.get(part):
                         yield Problem(MISSING, f"{at}.valueFrom.{key}.{part}")
 
 
 def _validate_env_from(sources: Any) -> Iterator[Problem]:
-    for index, entry in enumerate(_items(sources)):
+    for index, entry in enumerate(mappings(sources)):
         named = [key for key in ("configMapRef", "secretRef") if entry.get(key)]
         paths = f"envFrom[{index}].configMapRef, envFrom[{index}].secretRef"
         if len(named) != 1:
@@ -117,10 +143,10 @@ def _validate_env_from(sources: Any) -> Iterator[Problem]:
 
 
 def validate_ports(ports: Any) -> Iterator[Problem]:
-    if len(_items(ports)) > 1:
+    if len(mappings(ports)) > 1:
         yield Problem("more than one container port is set", "ports", "Only a single port is allowed")
         return
-    for port in _items(ports):
+    for port in mappings(ports):
         yield from disallowed(*(f"ports.{key}" for key in ("hostPort", "hostIP") if port.get(key)))
         number = port.get("containerPort")
         if number in RESERVED_PORTS:
@@ -143,7 +169,7 @@ def validate_ports(ports: Any) -> Iterator[Problem]:
 
 def validate_mounts(mounts: Any, volumes: Mapping[str, Obj], features: Features) -> Iterator[Problem]:
     seen: set[str] = set()
-    for index, mount in enumerate(_items(mounts)):
+    for index, mount in enumerate(mappings(mounts)):
         at = f"[{index}]"
         allowed = {"name", "readOnly", "mountPath", "subPath", "mountPropagation"}
         yield from disallowed(*(f"{at}.{key}" for key in sorted(mount.keys() - allowed)))
@@ -174,17 +200,17 @@ def validate_mounts(mounts: Any, volumes: Mapping[str, Obj], features: Features)
 
 def _is_writable(volume: Obj, features: Features) -> bool:
     if "persistentVolumeClaim" in volume:
-        claim = _mapping(volume["persistentVolumeClaim"])
+        claim = mapping(volume["persistentVolumeClaim"])
         return features.is_on("kubernetes.podspec-persistent-volume-write") and not claim.get("readOnly")
     return "emptyDir" in volume or "ephemeral" in volume
 
 
 def _validate_security(value: Any, features: Features) -> Iterator[Problem]:
-    context = _mapping(value)
+    context = mapping(value)
     yield from disallowed(*(f"securityContext.{key}" for key in sorted(context.keys() - SECURITY)))
     if context.get("privileged"):
         yield invalid("true", "securityContext.privileged")
-    added = _mapping(context.get("capabilities")).get("add") or []
+    added = mapping(context.get("capabilities")).get("add") or []
     if not features.is_on("kubernetes.containerspec-addcapabilities"):
         extra = [name for name in added if name != "NET_BIND_SERVICE"] if isinstance(added, list) else [added]
         if extra:
@@ -192,7 +218,7 @@ def _validate_security(value: Any, features: Features) -> Iterator[Problem]:
 
 
 def _validate_probes(container: Obj, features: Features, role: str) -> Iterator[Problem]:
-    ports = _items(container.get("ports") or [])
+    ports = mappings(container.get("ports") or [])
     port_name = str(ports[0].get("name") or "") if ports else ""
     for key in SIDECAR_PROBES:
         probe = container.get(key)
@@ -210,7 +236,7 @@ def validate_probe(probe: Obj, port_name: str, is_readiness: bool) -> Iterator[P
     if len(handlers) != 1:
         yield Problem(ONE_OF_BOTH if handlers else ONE_OF_NONE, ", ".join(handlers or HANDLERS))
         return
-    port = _mapping(probe[handlers[0]]).get("port")
+    port = mapping(probe[handlers[0]]).get("port")
     if isinstance(port, str) and not port.isdigit() and port != port_name:
         yield invalid(port, f"{handlers[0]}.port", "Probe port must match container port")
     for key in ("periodSeconds", "timeoutSeconds", "failureThreshold", "initialDelaySeconds"):
@@ -227,11 +253,3 @@ def validate_probe(probe: Obj, port_name: str, is_readiness: bool) -> Iterator[P
     for key in ("timeoutSeconds", "failureThreshold"):
         if probe.get(key) == 0:
             yield out_of_bounds(0, 1, 2**31 - 1, key)
-
-
-def _items(value: Any) -> list[Obj]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> Obj:
-    return value if isinstance(value, Mapping) else {}

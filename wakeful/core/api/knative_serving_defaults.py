@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wakeful.core.api.isvc_problem import mapping, mappings
 from wakeful.core.api.knative_serving_config import Defaults
 
 Obj = dict[str, Any]
@@ -23,22 +24,22 @@ def default_revision_spec(spec: Obj, defaults: Defaults) -> None:
         spec["timeoutSeconds"] = defaults.timeout_s
     if spec.get("containerConcurrency") is None:
         spec["containerConcurrency"] = defaults.concurrency
-    limit_s = spec["timeoutSeconds"]
-    if not spec.get("responseStartTimeoutSeconds") and isinstance(limit_s, int):
-        if 0 < defaults.response_start_timeout_s < limit_s:
-            spec["responseStartTimeoutSeconds"] = defaults.response_start_timeout_s
-    if not spec.get("idleTimeoutSeconds") and 0 < defaults.idle_timeout_s:
+    limit_s, start_s = spec["timeoutSeconds"], defaults.response_start_timeout_s
+    is_long = isinstance(limit_s, int) and 0 < start_s < limit_s
+    if is_long and not spec.get("responseStartTimeoutSeconds"):
+        spec["responseStartTimeoutSeconds"] = start_s
+    if not spec.get("idleTimeoutSeconds") and defaults.idle_timeout_s > 0:
         spec["idleTimeoutSeconds"] = defaults.idle_timeout_s
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = defaults.enable_service_links
-    containers = [c for c in spec.get("containers") or [] if isinstance(c, dict)]
-    initial = [c for c in spec.get("initContainers") or [] if isinstance(c, dict)]
+    containers = mappings(spec.get("containers"))
+    initial = mappings(spec.get("initContainers"))
     _default_names(containers, defaults.container_name)
     _default_names(initial, defaults.init_container_name)
     writable = {
-        volume.get("name")
-        for volume in spec.get("volumes") or []
-        if isinstance(volume, dict) and any(source in volume for source in WRITABLE_SOURCES)
+        str(volume.get("name"))
+        for volume in mappings(spec.get("volumes"))
+        if any(source in volume for source in WRITABLE_SOURCES)
     }
     for container in containers:
         _default_container(container, defaults, writable, is_serving=is_serving(container, containers))
@@ -52,7 +53,7 @@ def is_serving(container: Obj, containers: list[Obj]) -> bool:
 
 
 def _default_names(containers: list[Obj], name: str) -> None:
-    taken = {container.get("name") for container in containers}
+    taken = {str(container.get("name")) for container in containers}
     if len(containers) == 1:
         containers[0]["name"] = containers[0].get("name") or name
         return
@@ -66,15 +67,12 @@ def _default_names(containers: list[Obj], name: str) -> None:
         taken.add(container["name"])
 
 
-def _default_container(
-    container: Obj, defaults: Defaults, writable: set[str | None], is_serving: bool
-) -> None:
-    resources = container.get("resources")
-    resources = resources if isinstance(resources, dict) else {}
+def _default_container(container: Obj, defaults: Defaults, writable: set[str], is_serving: bool) -> None:
+    resources = container.setdefault("resources", {})
     for kind, amounts in (("requests", defaults.requests), ("limits", defaults.limits)):
-        for name, amount in amounts.items():
-            resources.setdefault(kind, {}).setdefault(name, amount)
-    container["resources"] = resources
+        given = mapping(mapping(resources).get(kind))
+        if amounts and isinstance(resources, dict):
+            resources[kind] = {**amounts, **given}
     _default_mounts(container, writable)
     if is_serving:
         _default_readiness(container)
@@ -84,9 +82,9 @@ def _default_container(
             _default_probe(probe, is_aggressive=key == "readinessProbe" and not probe.get("periodSeconds"))
 
 
-def _default_mounts(container: Obj, writable: set[str | None]) -> None:
-    for mount in container.get("volumeMounts") or []:
-        if isinstance(mount, dict) and mount.get("name") not in writable:
+def _default_mounts(container: Obj, writable: set[str]) -> None:
+    for mount in mappings(container.get("volumeMounts")):
+        if str(mount.get("name")) not in writable:
             mount.setdefault("readOnly", True)
 
 

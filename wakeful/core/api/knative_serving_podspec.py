@@ -8,9 +8,10 @@ Invariant: as ``knative_serving_container``: never raises, each problem names th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from wakeful.core.api.isvc_problem import mapping, mappings
 from wakeful.core.api.knative_serving_config import Defaults, Features
 from wakeful.core.api.knative_serving_container import DNS_LABEL, validate_container
 from wakeful.core.api.knative_serving_defaults import is_serving
@@ -30,8 +31,14 @@ OWN = frozenset(
     {"containerConcurrency", "timeoutSeconds", "responseStartTimeoutSeconds", "idleTimeoutSeconds"}
 )
 ALLOWED = frozenset(
-    "serviceAccountName containers volumes imagePullSecrets enableServiceLinks "
-    "automountServiceAccountToken".split()
+    [
+        "serviceAccountName",
+        "containers",
+        "volumes",
+        "imagePullSecrets",
+        "enableServiceLinks",
+        "automountServiceAccountToken",
+    ]
 )
 GATED = {
     "affinity": "affinity",
@@ -85,8 +92,8 @@ def validate_pod_spec(spec: Obj, features: Features) -> Iterator[Problem]:
     if account and not all(DNS_LABEL.fullmatch(part) for part in account.split(".")):
         yield invalid(account, "serviceAccountName", "not a DNS 1123 subdomain")
     volumes, mounted = _volumes(spec), _mounted(spec)
-    yield from _validate_volumes(_items(spec.get("volumes")), mounted, features)
-    containers = _items(spec.get("containers"))
+    yield from _validate_volumes(mappings(spec.get("volumes")), mounted, features)
+    containers = mappings(spec.get("containers"))
     if not containers:
         yield Problem(MISSING, "containers")
         return
@@ -96,7 +103,7 @@ def validate_pod_spec(spec: Obj, features: Features) -> Iterator[Problem]:
     for field in ("containers", "initContainers"):
         if field == "initContainers" and not features.is_on("kubernetes.podspec-init-containers"):
             continue
-        for index, container in enumerate(_items(spec.get(field))):
+        for index, container in enumerate(mappings(spec.get(field))):
             serves = is_serving(dict(container), [dict(c) for c in containers])
             role = "init" if field == "initContainers" else "serving" if serves else "sidecar"
             at = f"{field}[{index}]"
@@ -107,7 +114,7 @@ def validate_pod_spec(spec: Obj, features: Features) -> Iterator[Problem]:
             names.add(name)
 
 
-def _validate_several(containers: list[Obj], features: Features) -> Iterator[Problem]:
+def _validate_several(containers: Sequence[Obj], features: Features) -> Iterator[Problem]:
     if not features.is_on("multi-container"):
         text = f"multi-container is off, but found {len(containers)} containers"
         yield Problem(text, "containers")
@@ -120,7 +127,7 @@ def _validate_several(containers: list[Obj], features: Features) -> Iterator[Pro
         )
 
 
-def _validate_volumes(volumes: list[Obj], mounted: set[str], features: Features) -> Iterator[Problem]:
+def _validate_volumes(volumes: Sequence[Obj], mounted: set[str], features: Features) -> Iterator[Problem]:
     seen: set[str] = set()
     for index, volume in enumerate(volumes):
         at = f"volumes[{index}]"
@@ -144,28 +151,20 @@ def _validate_volumes(volumes: list[Obj], mounted: set[str], features: Features)
         if len(sources) != 1:
             options = ", ".join(f"{at}.{key}" for key in (sources or ["secret", "configMap", "projected"]))
             yield Problem(ONE_OF_BOTH if sources else ONE_OF_NONE, options)
-        if "secret" in volume and not _mapping(volume["secret"]).get("secretName"):
+        if "secret" in volume and not mapping(volume["secret"]).get("secretName"):
             yield Problem(MISSING, f"{at}.secret.secretName")
-        if "configMap" in volume and not _mapping(volume["configMap"]).get("name"):
+        if "configMap" in volume and not mapping(volume["configMap"]).get("name"):
             yield Problem(MISSING, f"{at}.configMap.name")
 
 
 def _volumes(spec: Obj) -> dict[str, Obj]:
-    return {str(volume.get("name")): volume for volume in _items(spec.get("volumes"))}
+    return {str(volume.get("name")): volume for volume in mappings(spec.get("volumes"))}
 
 
 def _mounted(spec: Obj) -> set[str]:
     return {
         str(mount.get("name"))
         for field in ("containers", "initContainers")
-        for container in _items(spec.get(field))
-        for mount in _items(container.get("volumeMounts"))
+        for container in mappings(spec.get(field))
+        for mount in mappings(container.get("volumeMounts"))
     }
-
-
-def _items(value: Any) -> list[Obj]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _mapping(value: Any) -> Obj:
-    return value if isinstance(value, Mapping) else {}

@@ -28,10 +28,14 @@ class Problem:
 
 
 def under(parent: str, problems: Iterable[Problem]) -> Iterator[Problem]:
-    """The same problems with ``parent`` put before their paths."""
+    """The same problems with ``parent`` put before each of their paths."""
     for problem in problems:
-        joiner = "" if not problem.path or problem.path.startswith("[") else "."
-        yield Problem(problem.message, parent + joiner + problem.path, problem.details)
+        paths = ", ".join(_join(parent, path) for path in problem.path.split(", "))
+        yield Problem(problem.message, paths, problem.details)
+
+
+def _join(parent: str, path: str) -> str:
+    return parent + path if not path or path.startswith("[") else f"{parent}.{path}"
 
 
 def invalid(value: Any, path: str, details: str = "") -> Problem:
@@ -53,7 +57,7 @@ def render(problems: Iterable[Problem]) -> str:
         grouped.setdefault((problem.message, problem.details), []).append(problem.path)
     lines = []
     for (message, details), paths in grouped.items():
-        shown = ", ".join(sorted(set(path for path in paths if path)))
+        shown = ", ".join(sorted({path for path in paths if path}))
         line = f"{message}: {shown}" if shown else message
         lines.append(f"{line}\n{details}" if details else line)
     return "\n".join(lines)
