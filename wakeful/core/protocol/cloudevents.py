@@ -22,6 +22,7 @@ from wakeful.core.protocol.cloudevents_http import Mode
 from wakeful.core.protocol.cloudevents_types import ExtensionValue, InvalidEventError, Rule
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "Event",
     "Headers",
     "InvalidEventError",
@@ -51,6 +52,9 @@ class Limits:
     max_attribute_bytes: int = 16 * 1024
     max_extensions: int = 128
     max_batch: int = 1_000
+
+
+DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def mode_of(headers: Headers) -> Mode | None:
     return http.mode_of(http.pairs(headers))
 
 
-def decode(headers: Headers, body: bytes, limits: Limits = Limits()) -> Event:
+def decode(headers: Headers, body: bytes, limits: Limits = DEFAULT_LIMITS) -> Event:
     """The event of one HTTP message in binary or structured mode. Raises ``InvalidEventError``; batches are refused."""
     pairs = http.pairs(headers)
     mode = _require_mode(pairs, body, limits)
@@ -117,7 +121,7 @@ def decode(headers: Headers, body: bytes, limits: Limits = Limits()) -> Event:
     return _event(http.binary_attributes(pairs), body, limits)
 
 
-def decode_batch(headers: Headers, body: bytes, limits: Limits = Limits()) -> list[Event]:
+def decode_batch(headers: Headers, body: bytes, limits: Limits = DEFAULT_LIMITS) -> list[Event]:
     """The events of a message in batch mode. Raises ``InvalidEventError``; the text names the position."""
     mode = _require_mode(http.pairs(headers), body, limits)
     if mode is not Mode.BATCH:
