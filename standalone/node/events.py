@@ -53,34 +53,7 @@ class Recorder:
             series.count += 1
             if time.monotonic() - series.written_at < REPEAT_S:
                 return
-        involved = {
-            "kind": "Pod",
-            "apiVersion": "v1",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        }
-        if container:
-            involved["fieldPath"] = f"{_list_of(pod, container)}{{{container}}}"
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        event = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {
-                "namespace": metadata["namespace"],
-                "name": f"{metadata['name'][:230]}.{secrets.token_hex(8)}",
-            },
-            "involvedObject": involved,
-            "type": event_type,
-            "reason": reason,
-            "message": key[3],
-            "source": SOURCE,
-            "reportingComponent": "kubelet",
-            "reportingInstance": "wakeful",
-            "firstTimestamp": now,
-            "lastTimestamp": now,
-            "count": 1,
-        }
+        event = _event(pod, event_type, reason, key[3], container)
         if series is None:
             self._remember(key, _Series(event["metadata"]["name"], 1, time.monotonic()))
         else:
@@ -106,7 +79,7 @@ class Recorder:
     async def flush(self, deadline_s: float) -> None:
         """Wait until nothing is waiting, at most ``deadline_s`` seconds."""
         until = time.monotonic() + deadline_s
-        while self._waiting and time.monotonic() < until:
+        while self._waiting and time.monotonic() < until:  # noqa: ASYNC110  a bounded wait at the end of the node
             await asyncio.sleep(0.02)
 
     async def _write(self, key: tuple[str, ...], event: Obj) -> None:
@@ -128,6 +101,36 @@ class Recorder:
         self._series[key] = series
         if len(self._series) > REMEMBERED:
             self._series.popitem(last=False)
+
+
+def _event(pod: Obj, event_type: str, reason: str, message: str, container: str) -> Obj:
+    metadata = pod["metadata"]
+    involved = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+    }
+    if container:
+        involved["fieldPath"] = f"{_list_of(pod, container)}{{{container}}}"
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    name = f"{metadata['name'][:230]}.{secrets.token_hex(8)}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": metadata["namespace"], "name": name},
+        "involvedObject": involved,
+        "type": event_type,
+        "reason": reason,
+        "message": message,
+        "source": SOURCE,
+        "reportingComponent": "kubelet",
+        "reportingInstance": "wakeful",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
 
 
 def _list_of(pod: Obj, container: str) -> str:

@@ -24,7 +24,7 @@ TIMELINE = "node.wakeful.dev/timeline"
 RETRY_S = (0.05, 0.2, 1.0, 2.0, 5.0)
 
 
-def annotations(ports: Mapping[int, int], timeline: Mapping[str, float]) -> dict[str, str]:
+def render_annotations(ports: Mapping[int, int], timeline: Mapping[str, float]) -> dict[str, str]:
     """The node's annotations (docs/explanation/standalone.md)."""
     return {
         PORTS: json.dumps({str(key): value for key, value in sorted(ports.items())}),

@@ -19,7 +19,7 @@ from standalone.node.container import Container
 from standalone.node.context import Node
 from standalone.node.pod_status import ContainerState, PodView
 from standalone.node.ports import ClusterError, StartError
-from standalone.node.publisher import Publisher, annotations
+from standalone.node.publisher import Publisher, render_annotations
 from standalone.node.restart import Role
 from standalone.node.saved import Saved
 from wakeful.kit import logs
@@ -256,7 +256,7 @@ class PodWorker:
         }
         metadata = self.pod["metadata"]
         body = {
-            "metadata": {"uid": self.uid, "annotations": annotations(self._ports, self._timeline)},
+            "metadata": {"uid": self.uid, "annotations": render_annotations(self._ports, self._timeline)},
             "status": status,
         }
         keys = ("state", "last", "restarts", "id", "via")
