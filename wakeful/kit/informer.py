@@ -54,6 +54,16 @@ class Informer:
     def items(self) -> Iterable[Obj]:
         return self.store.values()
 
+    def observe(self, obj: Obj) -> None:
+        """Take the answer of one's own write at once, so that the next decision sees it. Older states are ignored."""
+        self._put(obj)
+
+    def forget(self, obj: Obj) -> None:
+        """Take one's own deletion at once; an object of the same name with another uid stays."""
+        old = self.store.get(key_of(obj))
+        if old is not None and old["metadata"].get("uid") == obj["metadata"].get("uid"):
+            self._drop(obj)
+
     async def synced(self) -> None:
         """Wait until the first list is in the cache."""
         await self._synced.wait()
@@ -111,7 +121,7 @@ class Informer:
     def _put(self, obj: Obj) -> None:
         key = key_of(obj)
         old = self.store.get(key)
-        if old is not None and old["metadata"]["resourceVersion"] == obj["metadata"]["resourceVersion"]:
+        if old is not None and not _is_newer(obj, old):
             return
         self.store[key] = obj
         if self._on_change is not None:
@@ -121,3 +131,11 @@ class Informer:
         old = self.store.pop(key_of(obj), None)
         if old is not None and self._on_change is not None:
             self._on_change("DELETED", obj, old)
+
+
+def _is_newer(obj: Obj, old: Obj) -> bool:
+    """Whether ``obj`` is a later state than ``old``; versions that are no numbers are only compared for equality."""
+    new_version, old_version = obj["metadata"]["resourceVersion"], old["metadata"]["resourceVersion"]
+    if new_version.isdigit() and old_version.isdigit():
+        return int(new_version) > int(old_version)
+    return bool(new_version != old_version)
