@@ -1,0 +1,161 @@
+"""Server-side tables: the columns and words that kubectl users know."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from standalone.apiserver import tables, tables_cells
+from standalone.apiserver.kinds import Kind
+from standalone.apiserver.kinds_core import CORE
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KIND = {(kind.group, kind.kind): kind for kind in CORE}
+
+
+def meta(name="x", seconds=30, **more):
+    at = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"name": name, "creationTimestamp": at, **more}
+
+
+def row(group, kind, obj, *, wide=False):
+    table = tables.render_table(KIND[group, kind], [{"metadata": meta(), **obj}], now=NOW)
+    shown = [n for n, column in enumerate(table["columnDefinitions"]) if wide or column["priority"] == 0]
+    return {table["columnDefinitions"][n]["name"]: table["rows"][0]["cells"][n] for n in shown}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (120, "2m"), (330, "5m30s"), (600, "10m"), (10799, "179m"), (10800, "3h"), (12000, "3h20m"), (8 * 3600, "8h"), (48 * 3600, "2d"), (52 * 3600, "2d4h"), (9 * 86400, "9d"), (800 * 86400, "2y70d"), (3000 * 86400, "8y"), (-1, "0s"), (-5, "<invalid>")],
+)  # fmt: skip
+def test_ages_are_worded_as_kubectl_does(seconds, text):
+    assert tables_cells.duration(seconds) == text
+
+
+def status(**state):
+    return {"name": "c", "ready": "running" in state, "restartCount": 0, "state": state}
+
+
+def pod(*statuses, phase="Running", **more):
+    spec = {"containers": [{"name": f"c{n}"} for n in range(max(1, len(statuses)))], "nodeName": "wakeful"}
+    return {"spec": spec, "status": {"phase": phase, "containerStatuses": list(statuses), **more}}
+
+
+PODS = [
+    (pod(status(running={})), "1/1", "Running"),
+    (pod(phase="Pending"), "0/1", "Pending"),
+    (pod(status(waiting={"reason": "CrashLoopBackOff"}), status(running={})), "1/2", "CrashLoopBackOff"),
+    (pod(status(terminated={"exitCode": 3})), "0/1", "ExitCode:3"),
+    (pod(status(terminated={"exitCode": 0, "reason": "Completed"}), phase="Succeeded"), "0/1", "Completed"),
+    (pod(phase="Failed", reason="Evicted"), "0/1", "Evicted"),
+]
+
+
+@pytest.mark.parametrize(("obj", "ready", "word"), PODS)
+def test_pods(obj, ready, word):
+    shown = row("", "Pod", obj)
+    assert (shown["Ready"], shown["Status"], shown["Age"]) == (ready, word, "30s")
+    assert list(shown) == ["Name", "Ready", "Status", "Restarts", "Age"]
+
+
+def test_a_pod_while_it_initialises_terminates_and_restarts():
+    obj = pod(phase="Pending", initContainerStatuses=[status(running={})])
+    obj["spec"]["initContainers"] = [{"name": "c"}]
+    assert row("", "Pod", obj)["Status"] == "Init:0/1"
+    obj["status"]["initContainerStatuses"] = [status(waiting={"reason": "ImagePullBackOff"})]
+    assert row("", "Pod", obj)["Status"] == "Init:ImagePullBackOff"
+    obj["status"]["initContainerStatuses"] = [status(terminated={"exitCode": 1, "reason": "Error"})]
+    assert row("", "Pod", obj)["Status"] == "Init:Error"
+    going = {**pod(status(running={})), "metadata": meta(deletionTimestamp="2026-01-01T00:00:00Z")}
+    assert row("", "Pod", going)["Status"] == "Terminating"
+    crashed = status(running={})
+    crashed.update(restartCount=2, lastState={"terminated": {"finishedAt": "2025-12-31T23:55:00Z"}})
+    assert row("", "Pod", pod(crashed))["Restarts"] == "2 (5m ago)"
+
+
+def test_wide_columns_of_a_pod():
+    shown = row("", "Pod", pod(status(running={}), podIP="127.0.0.1"), wide=True)
+    assert list(shown)[5:] == ["IP", "Node", "Nominated Node", "Readiness Gates"]
+    assert (shown["IP"], shown["Node"], shown["Nominated Node"]) == ("127.0.0.1", "wakeful", "<none>")
+
+
+def test_other_kinds():
+    ports = [{"port": 80, "protocol": "TCP", "nodePort": 30080}, {"port": 53, "protocol": "UDP"}]
+    service = row("", "Service", {"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "ports": ports}})
+    assert service["Port(s)"] == "80:30080/TCP,53/UDP" and service["External-IP"] == "<none>"
+    assert row("", "ConfigMap", {"data": {"a": "", "b": ""}})["Data"] == 2
+    assert row("", "ConfigMap", {})["Data"] == 0
+    deployment = {"spec": {"replicas": 2}, "status": {"readyReplicas": 1}}
+    assert row("apps", "Deployment", deployment)["Ready"] == "1/2"
+    event = {
+        "lastTimestamp": "2025-12-31T23:59:00Z",
+        "reason": "R",
+        "involvedObject": {"kind": "Pod", "name": "p"},
+    }
+    shown = row("", "Event", event)
+    assert (shown["Last Seen"], shown["Object"]) == ("60s", "pod/p") and "Name" not in shown
+    claim = {"status": {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}}}
+    shown = row("", "PersistentVolumeClaim", claim)
+    assert (shown["Access Modes"], shown["Capacity"], shown["VolumeAttributesClass"]) == (
+        "RWO",
+        "1Gi",
+        "<unset>",
+    )
+
+
+@pytest.mark.parametrize("kind", CORE, ids=lambda kind: kind.resource)
+@pytest.mark.parametrize(
+    "junk",
+    [{}, {"spec": 1, "status": 2, "metadata": {}}, {"spec": {"ports": [1], "rules": 3}, "subjects": [{}]}],
+)
+def test_a_row_never_fails(kind, junk):
+    table = tables.render_table(kind, [junk], now=NOW)
+    assert len(table["rows"][0]["cells"]) == len(table["columnDefinitions"])
+
+
+COLUMNS = (
+    {"name": "URL", "type": "string", "jsonPath": ".status.url"},
+    {"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type=='Ready')].status"},
+    {
+        "name": "Prev",
+        "type": "integer",
+        "jsonPath": ".status.traffic[?(@.tag=='prev')].percent",
+        "priority": 1,
+    },
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "On", "type": "boolean", "jsonPath": ".spec.on"},
+)
+CUSTOM = Kind("x.io", "v1", "Thing", "things", "thing", True, is_custom=True, columns=COLUMNS)
+
+
+def test_a_custom_resource_has_its_own_columns():
+    obj = {
+        "metadata": meta(),
+        "spec": {"on": True},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "traffic": [{"tag": "prev", "percent": 90}],
+        },
+    }
+    table = tables.render_table(CUSTOM, [obj, {"metadata": meta("y"), "spec": {"on": "text"}}], now=NOW)
+    assert [column["name"] for column in table["columnDefinitions"]] == [
+        "Name",
+        "URL",
+        "Ready",
+        "Prev",
+        "Age",
+        "On",
+    ]
+    assert table["rows"][0]["cells"] == ["x", None, "True", 90, "30s", True]
+    assert table["rows"][1]["cells"] == ["y", None, None, None, "30s", None]
+
+
+def test_what_comes_with_a_row():
+    obj = {"metadata": meta(), "spec": {}}
+    kind = Kind("x.io", "v1", "Plain", "plains", "plain", True, is_custom=True)
+    with_metadata = tables.render_table(kind, [obj], now=NOW, resource_version="7")
+    assert with_metadata["metadata"] == {"resourceVersion": "7"}
+    assert with_metadata["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+    assert with_metadata["rows"][0]["object"]["metadata"] == obj["metadata"]
+    whole = tables.render_table(kind, [obj], now=NOW, include_object="Object", with_headers=False)
+    assert whole["rows"][0]["object"] == obj and whole["columnDefinitions"] == []
+    assert "object" not in tables.render_table(kind, [obj], now=NOW, include_object="None")["rows"][0]
