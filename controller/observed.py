@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controller.desired.composition import Runtimes
+from controller.desired.composition import ComposedPod, Runtimes
 from controller.desired.configuration import Configuration
 from controller.desired.metadata import ScalingFacts
 from controller.desired.reasons import Reason
+from controller.desired.rollout import Rollout
+from wakeful.core.api.inferenceservice import Component
 from wakeful.core.api.isvc_problem import Obj
 
 
@@ -78,3 +80,15 @@ class Plan:
     delete: tuple[Obj, ...] = ()
     status: Obj | None = None
     events: tuple[EventNote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One component after looking at it: what it should be (None: it cannot be built), what it is."""
+
+    component: Component
+    live: Obj | None
+    desired: Obj | None
+    pod: ComposedPod | None
+    failure: Failure | None
+    rollout: Rollout

@@ -10,15 +10,12 @@ and gives an equal status. What serves now is never deleted because something ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from controller import verdict
 from controller.desired import ingress as ingresses
 from controller.desired import rollout as rollouts
 from controller.desired import service as services
-from controller.desired.composition import ComposedPod
 from controller.desired.reasons import Reason, SpecError
-from controller.observed import Child, Failure, Observed, Plan
+from controller.observed import Child, Failure, Observed, Part, Plan
 from controller.status import components as component_status
 from controller.status import ingress as ingress_status
 from wakeful.core.api import conditions, inferenceservice, inferenceservice_defaults
@@ -26,18 +23,6 @@ from wakeful.core.api import isvc_names as names
 from wakeful.core.api.conditions import Condition
 from wakeful.core.api.inferenceservice import Component, InferenceService
 from wakeful.core.api.isvc_problem import Obj, mapping, text
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One component after looking at it: what it should be (None: it cannot be built), what it is."""
-
-    component: Component
-    live: Obj | None
-    desired: Obj | None
-    pod: ComposedPod | None
-    failure: Failure | None
-    rollout: rollouts.Rollout
 
 
 def decide(observed: Observed, at: str) -> Plan:

@@ -7,23 +7,18 @@ where the rule says so (rollout memory, an address that survives a temporary fai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from controller.desired import rollout as rollouts
 from controller.desired.ingress import Address
 from controller.desired.reasons import Reason
-from controller.observed import EventNote, Failure, Observed, Plan
+from controller.observed import EventNote, Failure, Observed, Part, Plan
 from controller.status import components as component_status
 from controller.status import model as model_status
-from wakeful.core.api import conditions
+from wakeful.core.api import conditions, servingruntime
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api import servingruntime
 from wakeful.core.api.conditions import Condition
 from wakeful.core.api.inferenceservice import InferenceService
 from wakeful.core.api.isvc_problem import Obj, mapping
-
-if TYPE_CHECKING:
-    from controller.plan import Part
 
 WARNING = "Warning"
 NORMAL = "Normal"

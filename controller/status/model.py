@@ -31,6 +31,15 @@ FAILED = "FailedToLoad"
 
 MESSAGE_LIMIT = 1024
 
+KNOWN_REASONS = (
+    Reason.MODEL_LOAD_FAILED,
+    Reason.RUNTIME_DISABLED,
+    Reason.NO_SUPPORTING_RUNTIME,
+    Reason.RUNTIME_NOT_RECOGNIZED,
+    Reason.INVALID_PREDICTOR_SPEC,
+)
+"""The values KServe's clients know for ``lastFailureInfo.reason``; the condition says it more exactly."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
@@ -93,12 +102,14 @@ def render(state: State, rollout: Rollout, pods: Sequence[Obj], before: Obj, at:
 
 def render_invalid(failure: Failure, before: Obj, at: str) -> Obj:
     """``status.modelStatus`` when the spec cannot be built; what still serves stays the active model."""
-    state = State(FAILED, INVALID, LoadFailure(failure.reason, failure.message))
+    reason = failure.reason if failure.reason in KNOWN_REASONS else Reason.INVALID_PREDICTOR_SPEC
+    cause = LoadFailure(reason, failure.message)
+    state = State(FAILED, INVALID, cause)
     rendered: Obj = {
         "transitionStatus": INVALID,
         "states": {"activeModelState": _active(state, before), "targetModelState": FAILED},
         "copies": mapping(before.get("copies")) or {"failedCopies": 0, "totalCopies": 0},
-        "lastFailureInfo": _info(LoadFailure(failure.reason, failure.message), "", before, at),
+        "lastFailureInfo": _info(cause, "", before, at),
     }
     return rendered
 

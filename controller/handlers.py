@@ -1,0 +1,88 @@
+"""What kopf calls: one index and one event handler a kind, which only fill the cache and put keys into the queue.
+
+Registered by ``__main__``. The indices are empty on purpose: kopf holds back all event handlers until every kind that
+has an index was listed once, so no reconcile runs on half a picture. Low-level event handlers leave no annotation and
+no finalizer on users' objects. Invariant: no branching on the content here beyond "whose is it".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import kopf
+
+from controller.cache import (
+    CLUSTER_RUNTIMES,
+    INFERENCE_SERVICES,
+    KNATIVE_INGRESSES,
+    KNATIVE_SERVICES,
+    SERVING_RUNTIMES,
+    Cache,
+    owner_of,
+)
+from wakeful.kit.kube import PODS, Obj, Resource
+from wakeful.kit.workqueue import WorkQueue
+
+Key = tuple[str, str]
+Affected = Callable[[Obj], Iterable[Key]]
+
+
+def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue[Key]) -> None:
+    """Register the handlers of every kind the controller reads."""
+
+    def itself(obj: Obj) -> list[Key]:
+        return [(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])]
+
+    def labelled(obj: Obj) -> list[Key]:
+        owner = owner_of(obj["metadata"])
+        return [owner] if owner is not None else []
+
+    def named(obj: Obj) -> list[Key]:
+        # An Ingress or Knative Service in our way has no label, but our name.
+        return labelled(obj) or itself(obj)
+
+    def users_of_runtimes(obj: Obj) -> list[Key]:
+        namespace = obj["metadata"].get("namespace", "")
+        found = (itself(item)[0] for item in cache.items(INFERENCE_SERVICES))
+        return [key for key in found if not namespace or key[0] == namespace]
+
+    kinds: tuple[tuple[Resource, Affected], ...] = (
+        (INFERENCE_SERVICES, itself),
+        (SERVING_RUNTIMES, users_of_runtimes),
+        (CLUSTER_RUNTIMES, users_of_runtimes),
+        (KNATIVE_SERVICES, labelled),
+        (KNATIVE_INGRESSES, named),
+        (PODS, labelled),
+    )
+    for resource, affected in kinds:
+        _register_kind(registry, cache, queue, resource, affected)
+
+
+def _register_kind(
+    registry: kopf.OperatorRegistry,
+    cache: Cache,
+    queue: WorkQueue[Key],
+    resource: Resource,
+    affected: Affected,
+) -> None:
+    selector = (resource.group, resource.version, resource.plural)
+
+    @kopf.index(*selector, id=f"index-{resource.plural}.{resource.group}", registry=registry)  # type: ignore[arg-type]
+    async def on_listed(body: kopf.Body, **_: Any) -> None:
+        _keep(cache, resource, dict(body))
+
+    @kopf.on.event(*selector, id=f"event-{resource.plural}.{resource.group}", registry=registry)  # type: ignore[arg-type]
+    async def on_event(event: kopf.RawEvent, **_: Any) -> None:
+        obj: Obj = dict(event["object"])
+        if event["type"] == "DELETED":
+            cache.drop(resource, obj)
+        else:
+            _keep(cache, resource, obj)
+        for key in affected(obj):
+            queue.add(key)
+
+
+def _keep(cache: Cache, resource: Resource, obj: Obj) -> None:
+    if resource is not PODS or owner_of(obj["metadata"]) is not None:
+        cache.put(resource, obj)
