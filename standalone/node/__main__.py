@@ -11,24 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
 import sys
-from importlib import metadata
 from pathlib import Path
 
-from aiohttp import web
-
 from standalone.layout import Layout
-from standalone.node import launch, node_object, preload
-from standalone.node import engine as engines
-from standalone.node.addresses import PortAllocator
-from standalone.node.api import ApiCluster
-from standalone.node.claims import Claims
-from standalone.node.context import Node, Settings
-from standalone.node.events import Recorder
+from standalone.node import preload, service
+from standalone.node.context import Settings
 from standalone.node.images import ImageTable, ImageTableError
 from standalone.node.limits import Cgroups
-from standalone.node.pods import Pods
 from standalone.node.probing import Prober
 from standalone.node.process_runtime import ProcessRuntime
 from standalone.node.shim_client import ShimError
@@ -45,7 +35,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--images", type=Path, help="image table asked before D/images.yaml and the shipped one"
     )
-    parser.add_argument("--restart-base-s", type=float, default=Settings.restart_base_s)
+    parser.add_argument("--restart-base-s", type=float, default=Settings().restart_base_s)
     parser.add_argument("--keep-pods", action="store_true", help="leave pods running on SIGTERM")
     parser.add_argument(
         "--end-pods", action="store_true", help="end what an earlier node left running, and exit"
@@ -74,76 +64,14 @@ async def main(options: argparse.Namespace) -> int:
         credentials = await _wait_for_kubeconfig(layout, stop)
         if credentials is not None:
             async with KubeClient(credentials, "wakeful-node") as client, Prober() as prober:
-                await _serve(options, layout, (table, cgroups, processes), client, prober, stop)
+                parts = service.Parts(layout, table, cgroups, processes, client, prober)
+                await service.run(parts, options, stop)
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await processes.close(is_ending=not options.keep_pods)
         cgroups.close()
     return 0
-
-
-async def _serve(
-    options: argparse.Namespace,
-    layout: Layout,
-    parts: tuple[ImageTable, Cgroups, ProcessRuntime],
-    client: KubeClient,
-    prober: Prober,
-    stop: asyncio.Event,
-) -> None:
-    table, cgroups, processes = parts
-    engine = await engines.find()
-    capacity = launch.default_capacity(os.cpu_count() or 1, node_object.memory_bytes(), layout.data_dir)
-    facts = node_object.Facts(
-        capacity, cgroups.describe(), engine.name if engine else "none", metadata.version("wakeful")
-    )
-    recorder = Recorder(client)
-    known = {**await processes.known(), **(await engine.known() if engine else {})}
-    node = Node(
-        layout=layout,
-        cluster=ApiCluster(client, recorder),
-        processes=processes,
-        engine=engine,
-        table=table,
-        prober=prober,
-        host=launch.Host(f"http://127.0.0.1:{options.gateway_port}", capacity),
-        addresses=PortAllocator(),
-        settings=Settings(restart_base_s=options.restart_base_s),
-        known=known,
-    )
-    pods, claims = Pods(node, client), Claims(client, layout.volumes)
-    admin = await httpserver.start(_admin(pods, processes, facts), f"unix:{layout.socket('node')}")
-    log.info("node started", limits=facts.limits, engine=facts.engine, adopted=len(known))
-    recording = asyncio.create_task(recorder.run())
-    try:
-        await lifecycle.run_until(
-            stop,
-            pods.informer.run(),
-            pods.clean(),
-            claims.informer.run(),
-            claims.work(),
-            node_object.run(client, facts),
-        )
-    finally:
-        await (pods.leave() if options.keep_pods else pods.shutdown())
-        await node_object.say_stopped(client, facts)
-        await recorder.flush(0.5)
-        recording.cancel()
-        await asyncio.gather(recording, return_exceptions=True)
-        await admin.cleanup()
-
-
-def _admin(pods: Pods, processes: ProcessRuntime, facts: node_object.Facts) -> web.Application:
-    def wrong() -> str | None:
-        return None if processes.describe()["plain"] else "the shim is being started again"
-
-    async def describe(_: web.Request) -> web.Response:
-        body = {"pods": pods.describe(), "shims": processes.describe(), "limits": facts.limits}
-        return web.json_response({**body, "engine": facts.engine})
-
-    app = httpserver.admin_app(wrong)
-    app.router.add_get("/pods", describe)
-    return app
 
 
 async def _wait_for_kubeconfig(layout: Layout, stop: asyncio.Event) -> Credentials | None:

@@ -31,7 +31,7 @@ class ApiCluster:
 
     async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
         try:
-            obj = await self._client.get_or_none(_KINDS[kind], namespace, name)
+            obj = await self._client.find(_KINDS[kind], namespace, name)
         except ApiError as error:
             raise _translated(error) from error
         except _LOST as error:

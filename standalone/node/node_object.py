@@ -84,7 +84,7 @@ async def _write_node(client: KubeClient, facts: Facts, ready: str, reason: str,
         },
         "spec": {},
     }
-    existing = await client.get_or_none(NODES, None, NAME)
+    existing = await client.find(NODES, None, NAME)
     if existing is None:
         existing = await client.create(NODES, None, body)
     elif (existing["metadata"].get("annotations") or {}).get(LIMITS) != facts.limits:
@@ -152,7 +152,7 @@ async def _renew(client: KubeClient) -> None:
     except ApiError as error:
         if error.code != 404:
             raise
-        if await client.get_or_none(NAMESPACES, None, LEASE_NAMESPACE) is None:
+        if await client.find(NAMESPACES, None, LEASE_NAMESPACE) is None:
             await client.create(NAMESPACES, None, {"metadata": {"name": LEASE_NAMESPACE}})
         await client.create(LEASES, LEASE_NAMESPACE, lease)
 
