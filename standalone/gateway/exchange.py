@@ -7,6 +7,7 @@ directions with back-pressure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -132,8 +133,8 @@ class PodCall(Outlet, Protocol):
         """Close so that the pod notices that nobody waits for the answer."""
 
 
-async def pump(inbox: Inbox, outlet: Outlet) -> None:
-    """Move a body to its end, at the pace of the slower side."""
+async def pump(inbox: Inbox, outlet: Outlet, on_write: Callable[[], None] | None = None) -> None:
+    """Move a body to its end, at the pace of the slower side. ``on_write`` is told of every write but the last."""
     while True:
         if not inbox.has_data:
             outlet.flush()
@@ -142,5 +143,7 @@ async def pump(inbox: Inbox, outlet: Outlet) -> None:
             outlet.finish(data, inbox.trailers)
             return
         outlet.write(data)
+        if on_write is not None:
+            on_write()
         if outlet.is_congested:
             await outlet.drained()

@@ -70,10 +70,10 @@ class H1Exchange:
         self._send(lines + b"connection: Upgrade\r\nupgrade: %b\r\n\r\n" % self.head.upgrade)
 
     def want_body(self) -> None:
-        expects = self.head.get(b"expect")
-        if expects is not None and expects.lower() == b"100-continue" and not self.is_started:
-            if not self.body.is_settled and not self.body.total:
-                self._send(CONTINUE)
+        if self.is_started or self.body.is_settled or self.body.total:
+            return
+        if (self.head.get(b"expect") or b"").lower() == b"100-continue":
+            self._send(CONTINUE)
 
     def write(self, data: bytes) -> None:
         if not data or self._is_without_body or self._is_finished:

@@ -12,6 +12,7 @@ faster than ``h2_floods_per_s``, or does not read our answers to them, is cut of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Any
 
@@ -322,10 +323,8 @@ class H2Link(Outgoing):
         """Say GOAWAY and close."""
         if self.is_lost:
             return
-        try:
+        with contextlib.suppress(h2.exceptions.ProtocolError):
             self.h2.close_connection(code, reason.encode()[:200])
-        except h2.exceptions.ProtocolError:
-            pass
         self.flush_now()
         self.transport.close()
         self._lose_all(BodyError(reason))

@@ -104,10 +104,7 @@ _KEPT_WHEN_NAMED = frozenset({b"content-length", b"host", b"content-type", b"aut
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    for name, value in headers:
-        if name == b"connection":
-            break
-    else:
+    values = b",".join([value for name, value in headers if name == b"connection"]).lower()
+    if not values:
         return frozenset()
-    values = b",".join(value for name, value in headers if name == b"connection").lower()
     return frozenset(part.strip() for part in values.split(b",")) - _KEPT_WHEN_NAMED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 Obj = Mapping[str, Any]
@@ -61,7 +62,9 @@ class RevisionView:
     is_h2: bool = False
     probe: Probe = field(default_factory=Probe)
     failure: str = ""
-    """Why it cannot serve (condition Ready is False for such a reason), else empty."""
+    """Why it cannot serve (reason and message of Ready=False), else empty."""
+    failed_at: float = 0.0
+    """When that was found (Unix seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class PodView:
     is_ready: bool
     is_terminating: bool
     failure: str = ""
+    created_at: float = 0.0
 
 
 def view_revision(obj: Obj, default_timeout_s: float) -> RevisionView:
@@ -85,8 +89,9 @@ def view_revision(obj: Obj, default_timeout_s: float) -> RevisionView:
     labels = metadata.get("labels") or {}
     annotations = metadata.get("annotations") or {}
     container = _serving_container(spec)
-    port = next(iter(container.get("ports") or []), {})
+    port: Obj = next(iter(container.get("ports") or []), {})
     number = int(port.get("containerPort") or DEFAULT_PORT)
+    failure, failed_at = _revision_failure(obj)
     return RevisionView(
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
@@ -100,7 +105,8 @@ def view_revision(obj: Obj, default_timeout_s: float) -> RevisionView:
         port=number,
         is_h2=port.get("name") in H2_PORT_NAMES,
         probe=_probe(container, number),
-        failure=_revision_failure(obj),
+        failure=failure,
+        failed_at=failed_at,
     )
 
 
@@ -141,11 +147,19 @@ def _port(value: object, container: Obj, default: int) -> int:
     return int(str(value or 0)) or default
 
 
-def _revision_failure(obj: Obj) -> str:
+def _revision_failure(obj: Obj) -> tuple[str, float]:
     for condition in (obj.get("status") or {}).get("conditions") or []:
         if condition.get("type") == "Ready" and condition.get("status") == "False":
-            return _sentence(condition.get("reason"), condition.get("message"))
-    return ""
+            told = _sentence(condition.get("reason"), condition.get("message"))
+            return told, _instant(condition.get("lastTransitionTime"))
+    return "", 0.0
+
+
+def _instant(stamp: object) -> float:
+    try:
+        return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _sentence(reason: object, message: object) -> str:
@@ -159,7 +173,7 @@ def view_pod(obj: Obj) -> PodView | None:
     if not revision:
         return None
     annotations = metadata.get("annotations") or {}
-    ready = next((c for c in status.get("conditions") or [] if c.get("type") == "Ready"), {})
+    ready: Obj = next((c for c in status.get("conditions") or [] if c.get("type") == "Ready"), {})
     return PodView(
         key=metadata.get("uid") or metadata["name"],
         name=metadata["name"],
@@ -171,6 +185,7 @@ def view_pod(obj: Obj) -> PodView | None:
         is_terminating=bool(metadata.get("deletionTimestamp"))
         or status.get("phase") in ("Failed", "Succeeded"),
         failure=_pod_failure(status),
+        created_at=_instant(metadata.get("creationTimestamp")),
     )
 
 

@@ -48,11 +48,10 @@ def queue_full(retry_after_s: int = 1) -> Reply:
 
 
 def grpc(reply: Reply) -> Headers:
-    """The headers of a trailers-only gRPC answer with the same meaning."""
+    """The trailers of a gRPC answer with the same meaning."""
     code = GRPC_OF_STATUS.get(reply.status, 2)
     message = quote(reply.body.decode(errors="replace").strip(), safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~\"")
     return [
-        (b"content-type", b"application/grpc"),
         (b"grpc-status", b"%d" % code),
         (b"grpc-message", message.encode()),
     ]
