@@ -44,13 +44,14 @@ class ApiFailureError(Exception):
 async def load(kubeconfig: Path | None) -> Configuration:
     """Wait for a usable configuration; a kubeconfig that is not there yet, or half written, is tried again."""
     told = False
+    loaders: Any = kube_config  # the official client ships without annotations here
     while True:
         configuration = Configuration()
         try:
             if kubeconfig is None:
-                kube_config.load_incluster_config(client_configuration=configuration)
+                loaders.load_incluster_config(client_configuration=configuration)
             else:
-                await kube_config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+                await loaders.load_kube_config(str(kubeconfig), client_configuration=configuration)
             return configuration
         except (
             kube_config.ConfigException,
@@ -68,10 +69,12 @@ async def load(kubeconfig: Path | None) -> Configuration:
         await asyncio.sleep(RETRY_S)
 
 
-def login_info(configuration: Configuration) -> kopf.ConnectionInfo:
+async def login_info(configuration: Any) -> kopf.ConnectionInfo:
     """The same way in, as kopf wants it. A token is read now: kopf asks again when it is refused."""
     if configuration.refresh_api_key_hook is not None:
-        configuration.refresh_api_key_hook(configuration)
+        refreshed = configuration.refresh_api_key_hook(configuration)
+        if asyncio.iscoroutine(refreshed):
+            await refreshed
     scheme, _, token = str((configuration.api_key or {}).get("BearerToken") or "").rpartition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
@@ -89,7 +92,7 @@ class Api:
     """Requests on one API server. Use as ``async with Api(configuration) as api``."""
 
     def __init__(self, configuration: Configuration) -> None:
-        self._client = ApiClient(configuration)
+        self._client: Any = ApiClient(configuration)
         self._configuration = configuration
 
     async def __aenter__(self) -> Api:
@@ -117,7 +120,7 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         try:
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-            raw = await answer.read()
+            raw: bytes = await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError) as error:
             raise ApiFailureError(0, f"the API server cannot be reached: {error!r}") from error
         parsed = _parse(raw)

@@ -68,11 +68,11 @@ def _register_kind(
 ) -> None:
     selector = (resource.group, resource.version, resource.plural)
 
-    @kopf.index(*selector, id=f"index-{resource.plural}.{resource.group}", registry=registry)  # type: ignore[arg-type]
+    @kopf.index(*selector, id=f"index-{resource.plural}.{resource.group}", registry=registry)
     async def on_listed(body: kopf.Body, **_: Any) -> None:
         _keep(cache, resource, dict(body))
 
-    @kopf.on.event(*selector, id=f"event-{resource.plural}.{resource.group}", registry=registry)  # type: ignore[arg-type]
+    @kopf.on.event(*selector, id=f"event-{resource.plural}.{resource.group}", registry=registry)
     async def on_event(event: kopf.RawEvent, **_: Any) -> None:
         obj: Obj = dict(event["object"])
         if event["type"] == "DELETED":

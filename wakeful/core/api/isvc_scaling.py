@@ -31,6 +31,10 @@ def validate(component: isvc.Component, parsed: isvc.InferenceService) -> list[P
 def warnings(parsed: isvc.InferenceService) -> list[str]:
     """Sentences about values that work only where Knative's limits were raised, or that do nothing."""
     found = []
+    if parsed.annotations.get(names.METRIC_AGGREGATION) == "true":
+        found.append(
+            f"annotation {names.METRIC_AGGREGATION}: metrics aggregation is not supported yet; it has no effect"
+        )
     for item in parsed.components:
         path = f"spec.{item.name}"
         if item.container_concurrency is not None and item.container_concurrency > CONCURRENCY_LIMIT:
