@@ -42,10 +42,12 @@ class StaleWriteError(Exception):
     """The object is no longer the entry the write was computed from."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Write:
     event: Event
     row: Row
+    state: Entry | None
+    """What is there afterwards; None after a removal."""
     done: asyncio.Future[Entry]
 
 
@@ -56,7 +58,7 @@ class Store:
         self._database = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._buckets: dict[str, Bucket] = {}
-        self._overlay: dict[tuple[str, Key], Entry | None] = {}
+        self._overlay: dict[tuple[str, Key], _Write] = {}
         self._queued: list[_Write] = []
         self._is_committing = False
         self._listeners: list[Listener] = []
@@ -97,10 +99,14 @@ class Store:
 
     def latest(self, resource: str, key: Key) -> Entry | None:
         """The newest entry, visible or about to be: what a write must be computed from."""
-        place = (resource, key)
-        if place in self._overlay:
-            return self._overlay[place]
-        return self.get(resource, key)
+        write = self._overlay.get((resource, key))
+        return write.state if write is not None else self.get(resource, key)
+
+    async def settled(self, resource: str, key: Key) -> None:
+        """Wait until ``latest`` is durable. Raises ``StatusError`` when it could not be stored."""
+        write = self._overlay.get((resource, key))
+        if write is not None:
+            await asyncio.shield(write.done)
 
     # -- writing
 
@@ -133,10 +139,11 @@ class Store:
 
     def _enqueue(self, event: Event, state: Entry | None, row: Row) -> asyncio.Future[Entry]:
         self._issued = event.version
-        self._overlay[(row.resource, event.entry.key)] = state
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Entry] = loop.create_future()
-        self._queued.append(_Write(event, row, done))
+        write = _Write(event, row, state, done)
+        self._overlay[(row.resource, event.entry.key)] = write
+        self._queued.append(write)
         if not self._is_committing:
             self._is_committing = True
             loop.call_soon(self._flush)
@@ -164,7 +171,7 @@ class Store:
 
     def _publish(self, group: list[_Write]) -> None:
         for write in group:
-            self._apply(write.event)
+            self._apply(write)
         events = [write.event for write in group]
         for listener in self._listeners:
             try:
@@ -175,12 +182,12 @@ class Store:
             if not write.done.done():
                 write.done.set_result(write.event.entry)
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, write: _Write) -> None:
+        event, state = write.event, write.state
         entry = event.entry
         place = (entry.resource, entry.key)
-        state = None if event.type == DELETED else entry
-        if self._overlay.get(place) is state:
-            self._overlay.pop(place, None)
+        if self._overlay.get(place) is write:
+            del self._overlay[place]
         if state is None:
             self.bucket(entry.resource).drop(entry.key)
         else:

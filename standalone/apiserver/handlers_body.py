@@ -1,0 +1,122 @@
+"""Bodies and options of writes: JSON or YAML to values, query parameters to ``WriteOptions``.
+
+Called by the write handlers. Invariant: no body, however malformed, gives anything but a 400, 415 or a value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from standalone.apiserver import errors, handlers_schema
+from standalone.apiserver.errors import Cause
+from standalone.apiserver.server_types import Request, User
+
+MAX_MANAGER = 128
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How a write is to be done, whoever asks for it."""
+
+    user: User
+    manager: str
+    is_dry_run: bool = False
+    validation: str = "Warn"
+    force: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    def as_kubernetes(self, kind: str) -> dict[str, Any]:
+        """The ``CreateOptions`` (or Update, Patch, Delete) for admission."""
+        options: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if kind != "DeleteOptions":
+            options["fieldManager"] = self.manager
+            options["fieldValidation"] = self.validation
+        if self.is_dry_run:
+            options["dryRun"] = ["All"]
+        return options
+
+
+def parse_options(request: Request) -> WriteOptions:
+    """The options in the query. Raises 400 or 422."""
+    query = request.query
+    manager = (
+        query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0] or "unknown"
+    )
+    if "fieldManager" in query and (len(manager) > MAX_MANAGER or not manager.isprintable()):
+        text = f"Invalid value: must be printable and no more than {MAX_MANAGER} characters"
+        raise errors.invalid(
+            "PatchOptions", "meta.k8s.io", "", [Cause("fieldManager", "FieldValueInvalid", text)]
+        )
+    return WriteOptions(
+        user=request.user,
+        manager=manager[:MAX_MANAGER],
+        is_dry_run=check_dry_run(query.get("dryRun", "")),
+        validation=handlers_schema.check_mode(query.get("fieldValidation", "")),
+        force=request.is_set("force") if "force" in query else False,
+        warnings=request.warnings,
+    )
+
+
+def check_dry_run(value: str) -> bool:
+    """Whether a ``dryRun`` asks for a dry run. Raises 422 for anything but ``All``."""
+    if value not in ("", "All"):
+        text = f'Unsupported value: "{value[:40]}": supported values: "All"'
+        raise errors.invalid(
+            "CreateOptions", "meta.k8s.io", "", [Cause("dryRun", "FieldValueNotSupported", text)]
+        )
+    return value == "All"
+
+
+def decode(request: Request) -> Any:
+    """The body as a value. Raises 400 or 415."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not request.body:
+        raise errors.bad_request("the body is empty: an object was expected")
+    if media == "application/yaml" or media.endswith("+yaml"):
+        return decode_yaml(request.body)
+    if "protobuf" in media or (media and not media.endswith("json") and media != "application/octet-stream"):
+        raise errors.unsupported_media(
+            f"the body of the request was in an unknown format ({media[:80]}) - accepted media types include: "
+            "application/json, application/yaml"
+        )
+    return decode_json(request.body)
+
+
+def decode_json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError as error:
+        raise errors.bad_request(f"the body is not valid JSON: {error}") from error
+
+
+def decode_yaml(body: bytes) -> Any:
+    """YAML, of which JSON is a part; JSON is tried first because it is a hundred times faster."""
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        pass
+    import yaml
+
+    try:
+        value = yaml.load(body, Loader=_loader())
+        orjson.dumps(value)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from error
+    return value
+
+
+def _loader() -> Any:
+    """Safe YAML with the types of JSON only: timestamps stay text."""
+    import yaml
+
+    class JsonLoader(yaml.CSafeLoader):
+        pass
+
+    JsonLoader.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+    return JsonLoader

@@ -1,0 +1,126 @@
+"""Questions about identity and permission: who am I, may I, whose token is this; and service account tokens.
+
+Called by ``routes``. Everybody who has a valid token may do everything (the platform is one user's machine); RBAC
+objects are stored and not evaluated, which docs/reference/parity.md says.
+
+Invariant: a token is accepted exactly while its signature and expiry are good and its service account exists.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import hmac
+from typing import Any
+
+import orjson
+
+from standalone.apiserver import errors, handlers_body
+from standalone.apiserver.handlers_context import Context
+from standalone.apiserver.routes_target import Target
+from standalone.apiserver.server_types import Request, Response, User, json_response
+from standalone.apiserver.store_entries import Obj
+
+ADMIN = User("wakeful-admin", ("system:masters", "system:authenticated"))
+ISSUER = "https://kubernetes.default.svc"
+DEFAULT_TOKEN_S = 3600
+MAX_TOKEN_S = 365 * 24 * 3600
+REASON = "wakeful: every authenticated user may do everything on this machine"
+
+
+def review(context: Context, target: Target, request: Request) -> Response:
+    """POST of a review: its status filled in, nothing stored."""
+    body = handlers_body.decode(request)
+    if not isinstance(body, dict):
+        raise errors.bad_request("the body must be a JSON object")
+    kind = target.kind.kind
+    answer: Obj = {**body, "apiVersion": target.kind.api_version, "kind": kind}
+    answer["metadata"] = {"creationTimestamp": None}
+    if kind == "SelfSubjectReview":
+        answer["status"] = {"userInfo": request.user.info()}
+    elif kind == "TokenReview":
+        answer["status"] = _token_status(context, str((body.get("spec") or {}).get("token") or ""))
+    elif kind == "SelfSubjectRulesReview":
+        every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        urls = {"verbs": ["*"], "nonResourceURLs": ["*"]}
+        answer["status"] = {"resourceRules": [every], "nonResourceRules": [urls], "incomplete": False}
+    else:
+        answer["status"] = {"allowed": True, "reason": REASON}
+    return json_response(answer, 201)
+
+
+def _token_status(context: Context, token: str) -> Obj:
+    user = authenticate(context, token)
+    if user is None:
+        return {"authenticated": False, "user": {}, "error": "the token is not valid here"}
+    return {"authenticated": True, "user": user.info()}
+
+
+def authenticate(context: Context, token: str) -> User | None:
+    """The user of a bearer token."""
+    if hmac.compare_digest(token.encode(), context.credentials.token.encode()):
+        return ADMIN
+    claims = _verify(context.credentials.signing_key, token)
+    if claims is None or claims.get("exp", 0) < context.now().timestamp():
+        return None
+    account = claims.get("kubernetes.io") or {}
+    namespace, name = account.get("namespace", ""), (account.get("serviceaccount") or {}).get("name", "")
+    entry = context.store.get("serviceaccounts", (namespace, name))
+    if entry is None or entry.uid != (account.get("serviceaccount") or {}).get("uid"):
+        return None
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+    return User(f"system:serviceaccount:{namespace}:{name}", groups, entry.uid)
+
+
+def issue_token(context: Context, target: Target, request: Request) -> Response:
+    """POST ``serviceaccounts/NAME/token``: a signed token that expires."""
+    entry = context.store.get(target.kind.resource, target.key)
+    if entry is None:
+        raise target.not_found()
+    body = handlers_body.decode(request) if request.body else {}
+    spec: Any = (body.get("spec") if isinstance(body, dict) else None) or {}
+    wanted = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
+    if not isinstance(wanted, int) or not 600 <= wanted:
+        cause = errors.Cause("spec.expirationSeconds", "FieldValueInvalid", "Invalid value: may not specify a duration less than 10 minutes")
+        raise errors.invalid("TokenRequest", "authentication.k8s.io", target.name, [cause])
+    issued = int(context.now().timestamp())
+    expires = issued + min(wanted, MAX_TOKEN_S)
+    namespace = target.namespace or ""
+    audiences = spec.get("audiences") or [ISSUER]
+    claims = {
+        "aud": audiences,
+        "exp": expires,
+        "iat": issued,
+        "iss": ISSUER,
+        "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": target.name, "uid": entry.uid}},
+        "sub": f"system:serviceaccount:{namespace}:{target.name}",
+    }
+    token = _sign(context.credentials.signing_key, claims)
+    stamp = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    answer = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {"name": target.name, "namespace": namespace}}
+    spec_out = {"audiences": audiences, "expirationSeconds": expires - issued, "boundObjectRef": spec.get("boundObjectRef")}
+    return json_response({**answer, "spec": spec_out, "status": {"token": token, "expirationTimestamp": stamp}}, 201)
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _sign(key: bytes, claims: Obj) -> str:
+    """A JSON Web Token, HS256: only this server verifies it."""
+    signed = _encode(b'{"alg":"HS256","typ":"JWT"}') + "." + _encode(orjson.dumps(claims))
+    return signed + "." + _encode(hmac.new(key, signed.encode(), hashlib.sha256).digest())
+
+
+def _verify(key: bytes, token: str) -> Obj | None:
+    signed, _, signature = token.rpartition(".")
+    expected = _encode(hmac.new(key, signed.encode(), hashlib.sha256).digest())
+    if not signed or not hmac.compare_digest(signature.encode(), expected.encode()):
+        return None
+    try:
+        body = signed.partition(".")[2]
+        claims = orjson.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except ValueError:
+        return None
+    return claims if isinstance(claims, dict) else None
