@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 
 from controller.desired.composition import SPEC_PLACEHOLDER, STORAGE_URIS
 from controller.desired.configuration import StorageConfig
-from controller.desired.credentials import Credentials, CredentialsError, SpecSource, from_account, from_spec
+from controller.desired.credentials import (
+    Credentials,
+    CredentialsError,
+    SpecSource,
+    from_account,
+    from_spec,
+    secret_names,
+)
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api import podspec, storage_uri
 from wakeful.core.api.isvc_problem import Obj, mapping, mappings, text
@@ -73,15 +80,7 @@ def secrets_needed(pod: Obj, account: Obj | None, config: StorageConfig) -> list
     override = text(annotations.get(config.secret_annotation))
     if annotations.get(names.STORAGE_SPEC) == "true":
         return [override or config.secret_name]
-    return [
-        text(item)
-        for item in (
-            [override]
-            if override
-            else [entry.get("name") for entry in mappings(mapping(account).get("secrets"))]
-        )
-        if item
-    ]
+    return secret_names(account, override)
 
 
 def mutate(pod: Obj, facts: PodFacts, config: StorageConfig) -> Obj:
