@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from standalone.knative import build_revision as build
 from standalone.knative import revision_status
+from standalone.knative.pod_index import PodIndex
 from standalone.knative.resources import AUTOSCALERS, REVISIONS, Key
 from standalone.knative.settings import ServingConfig
 from standalone.knative.world import World, covers, is_leaving, is_owned, rfc3339
@@ -18,13 +19,14 @@ from wakeful.core.api.isvc_problem import mapping
 from wakeful.core.scaling import durations
 from wakeful.core.scaling.activity import decide_reachability
 from wakeful.core.scaling.settings import build_scaling
-from wakeful.kit.kube import DEPLOYMENTS, PODS, Obj
+from wakeful.kit.kube import DEPLOYMENTS, Obj
 
 
 class RevisionController:
-    def __init__(self, world: World, config: dict[str, ServingConfig]) -> None:
+    def __init__(self, world: World, config: dict[str, ServingConfig], pods: PodIndex) -> None:
         self._world = world
         self._config = config
+        self._pods = pods
 
     async def reconcile(self, key: Key) -> None:
         revision = self._world[REVISIONS].get(*key)
@@ -34,7 +36,7 @@ class RevisionController:
         if not is_owned(deployment, revision):
             await self._write_not_owned(revision, "Deployment", deployment)
             return
-        failure = revision_status.find_failure(deployment, self._pods(revision, deployment))
+        failure = revision_status.find_failure(deployment, self._pods.of(deployment))
         autoscaler = await self._ensure_autoscaler(revision, deployment, failure is not None)
         if not is_owned(autoscaler, revision):
             await self._write_not_owned(revision, "PodAutoscaler", autoscaler)
@@ -93,18 +95,6 @@ class RevisionController:
             conditions.read(told, type_).is_false
             for type_ in (revision_status.RESOURCES, revision_status.HEALTHY)
         )
-
-    def _pods(self, revision: Obj, deployment: Obj) -> list[Obj]:
-        name = revision["metadata"]["name"]
-        namespace = revision["metadata"]["namespace"]
-        return [
-            pod
-            for (space, _), pod in self._world[PODS].store.items()
-            if space == namespace
-            and mapping(pod["metadata"].get("labels")).get(names.REVISION) == name
-            and is_owned(pod, deployment)
-            and not is_leaving(pod)
-        ]
 
     async def _write_not_owned(self, revision: Obj, kind: str, child: Obj) -> None:
         text = f'There is an existing {kind} "{child["metadata"]["name"]}" that we do not own.'
