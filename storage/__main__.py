@@ -1,0 +1,61 @@
+"""``python -m storage SRC DST [SRC DST ...]``: the storage initializer, with KServe's arguments. Composition only.
+
+Exit 0 when everything is in place, 1 for a failed download, 2 for wrong arguments. The last line on stderr is the
+reason in one sentence; a kubelet makes it the container's termination message, which users see in ``kubectl describe``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from storage import initializer, settings
+from storage.errors import StorageError
+from storage.stores import table
+
+SECRET_NAMES = ("SECRET", "TOKEN", "KEY", "PASSWORD", "-headers", "STORAGE_CONFIG")
+SHORTEST_SECRET = 6
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fetch the pairs in ``argv``; the exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    signal.signal(signal.SIGTERM, _on_term)
+    if not words or len(words) % 2:
+        return _fail("usage: python -m storage SRC DST [SRC DST ...]", 2)
+    pairs = [initializer.Pair(words[place], Path(words[place + 1])) for place in range(0, len(words), 2)]
+    try:
+        initializer.fetch_all(pairs, settings.load(os.environ), table.open_store)
+    except StorageError as error:
+        return _fail(redacted(f"{error} [{error.reason}]", os.environ), 1)
+    except KeyboardInterrupt:
+        return _fail("stopped by a signal; the next run goes on where this one ended", 1)
+    return 0
+
+
+def redacted(text: str, environ: Mapping[str, str]) -> str:
+    """``text`` without any value of a variable whose name sounds secret: the second lock on the door."""
+    for name, value in environ.items():
+        if len(value) >= SHORTEST_SECRET and any(part in name for part in SECRET_NAMES):
+            text = text.replace(value, "***")
+    return text
+
+
+def _fail(sentence: str, status: int) -> int:
+    sys.stderr.write(" ".join(sentence.split()) + "\n")
+    sys.stderr.flush()
+    return status
+
+
+def _on_term(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # download threads may wait for a silent peer; there is nothing left to clean up
