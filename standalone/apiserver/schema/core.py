@@ -10,7 +10,6 @@ Invariant: the returned schemas share sub-dictionaries and must not be changed; 
 
 from __future__ import annotations
 
-import copy
 import json
 from functools import cache
 from pathlib import Path
@@ -81,8 +80,6 @@ def expand(type_name: str) -> Schema:
 
     ``type_name`` is the ``kubernetes`` package's, such as ``V1PodSpec``. ``KeyError`` when there is none.
     """
-    if type_name == "V1ObjectMeta":
-        return copy.deepcopy(OBJECT_META_SCHEMA)
     if type_name not in _facts()["types"]:
         raise KeyError(f"{type_name}: not in core_types.json; add its kind to hack/gen-core-schemas")
     schema = json.loads(json.dumps(_schema_of(type_name, True)))
