@@ -177,6 +177,7 @@ class ProcessRuntime:
                     self._log.info("shim ready", shim=name or "plain", seconds=ready_s)
                 failures = 0
                 await current.lost.wait()
+                await current.reap()
                 self._log.warning("shim lost, starting it again", shim=name or "plain")
             except (ShimError, OSError) as error:
                 failures += 1

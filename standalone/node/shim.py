@@ -168,10 +168,13 @@ class Shim:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         at = time.time()
+        # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             return shim_child.Child(order, at, out_write, err_write)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.close(out_write)
         os.close(err_write)
         process = Process(order.id, pid, at, order.meta, writer, {out_read: "stdout", err_read: "stderr"})
@@ -276,8 +279,12 @@ def _signal_group(process: Process, number: int) -> None:
     """Signal the process's group; after its end this reaches what it left behind in its session."""
     try:
         os.killpg(process.pid, number)
-    except (ProcessLookupError, PermissionError):
+    except PermissionError:
         return
+    except ProcessLookupError:
+        if process.code is None:  # forked a moment ago and not yet the leader of its session
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
 
 
 def _exit_code(status: int) -> int:

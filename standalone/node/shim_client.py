@@ -110,10 +110,8 @@ class ShimClient:
                 await self.call("shutdown")
                 async with asyncio.timeout(deadline_s):
                     await self.lost.wait()
+        await self.reap()
         await self.close()
-        if self._child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(1.0)
 
     async def close(self) -> None:
         """Leave the shim running and end the connection."""
@@ -122,6 +120,15 @@ class ShimClient:
             await asyncio.gather(self._reading, return_exceptions=True)
         if self._writer is not None:
             self._writer.close()
+        if self._child is not None and self._child.poll() is None:
+            # It is meant to outlive this object: say so to Popen, which would warn of a process nobody waits for.
+            self._child.returncode = 0
+
+    async def reap(self) -> None:
+        """Collect the shim's own exit status once it is gone, so that no zombie stays."""
+        if self._child is not None and self.lost.is_set():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._child.wait, 1.0)
 
     @property
     def _via(self) -> str:
@@ -157,6 +164,8 @@ class ShimClient:
             pass
         finally:
             self._lose()
+            if self._writer is not None:
+                self._writer.close()
 
     def _lose(self) -> None:
         self.lost.set()
@@ -166,8 +175,6 @@ class ShimClient:
         for exit_future in self.exits.values():
             if not exit_future.done():
                 exit_future.set_result(Exit(LOST.code, time.time(), LOST.reason, LOST.message))
-        if self._child is not None:
-            self._child.poll()
 
     def _learn(self, process: dict[str, Any]) -> None:
         started = Started(process["pid"], process["at"], process["meta"], self._via)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-import urllib.request
 
+import aiohttp
 from conftest import Machine, pod, python, server, until
 
 
@@ -130,7 +130,7 @@ async def test_ready_server_answers_on_its_port_and_is_deleted_cleanly(machine: 
     port = json.loads(annotations["node.wakeful.dev/ports"])["8080"]
     timeline = json.loads(annotations["node.wakeful.dev/timeline"])
     assert timeline["admitted"] <= timeline["started"] <= timeline["ready"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+    async with aiohttp.request("GET", f"http://127.0.0.1:{port}/") as answer:
         assert answer.status == 200
     await machine.delete(worker)
     assert not worker.folder.exists()
