@@ -36,7 +36,7 @@ class RevisionController:
         if not is_owned(deployment, revision):
             await self._write_not_owned(revision, "Deployment", deployment)
             return
-        failure = revision_status.find_failure(deployment, self._pods.of(deployment))
+        failure = revision_status.find_failure(deployment, self._standing(deployment))
         autoscaler = await self._ensure_autoscaler(revision, deployment, failure is not None)
         if not is_owned(autoscaler, revision):
             await self._write_not_owned(revision, "PodAutoscaler", autoscaler)
@@ -95,6 +95,10 @@ class RevisionController:
             conditions.read(told, type_).is_false
             for type_ in (revision_status.RESOURCES, revision_status.HEALTHY)
         )
+
+    def _standing(self, deployment: Obj) -> list[Obj]:
+        """Its pods but those that are being deleted: a pod told to go does not fail."""
+        return [pod for pod in self._pods.of(deployment) if not is_leaving(pod)]
 
     async def _write_not_owned(self, revision: Obj, kind: str, child: Obj) -> None:
         text = f'There is an existing {kind} "{child["metadata"]["name"]}" that we do not own.'

@@ -1,0 +1,166 @@
+"""Composes Serving: caches, queues, controllers and the autoscaler; who is asked to look again when something changes.
+
+Called by ``__main__``. Each controller has a queue; a change puts the object's own key and the keys of those that
+depend on it into their queues. ConfigMaps of knative-serving replace ``ServingConfig`` and ask everybody.
+
+Invariant: every change that can alter a controller's decision reaches its queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from standalone.knative.autoscaler import Autoscaler
+from standalone.knative.configuration import ConfigurationController
+from standalone.knative.deployments import DeploymentController
+from standalone.knative.labeler import Labeler
+from standalone.knative.pod_index import PodIndex
+from standalone.knative.resources import (
+    AUTOSCALERS,
+    CONFIGURATIONS,
+    INGRESSES,
+    KSERVICES,
+    REVISIONS,
+    ROUTES,
+    Key,
+)
+from standalone.knative.revision import RevisionController
+from standalone.knative.route import RouteController
+from standalone.knative.service import ServiceController
+from standalone.knative.settings import ServingConfig, with_configmap
+from standalone.knative.world import World
+from wakeful.core.api import knative_serving_names as names
+from wakeful.core.api.isvc_problem import mapping, mappings
+from wakeful.kit import logs
+from wakeful.kit.kube import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICES, KubeClient, Obj, Resource, key_of
+from wakeful.kit.workqueue import WorkQueue, run_workers
+
+Reconcile = Callable[[Key], Awaitable[float | None]]
+WORKERS = 8
+RESYNC_S = 600.0
+
+
+class Serving:
+    """The control plane. ``await run()`` for ever; ``is_synced`` once the first lists are in."""
+
+    def __init__(self, client: KubeClient, gateway_port: int) -> None:
+        self._log = logs.get("knative.serving")
+        self.config = {"serving": ServingConfig(gateway_port=gateway_port)}
+        self._initial = self.config["serving"]
+        self.world = World(client)
+        self.is_synced = False
+        self._queues: dict[Resource, WorkQueue[Key]] = {
+            resource: WorkQueue()
+            for resource in (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, DEPLOYMENTS, AUTOSCALERS)
+        }
+        pods = PodIndex(self.world)
+        self.autoscaler = Autoscaler(self.world, self.config, pods, self._queues[AUTOSCALERS])
+        self.reconcilers: dict[Resource, Reconcile] = {
+            KSERVICES: ServiceController(self.world).reconcile,
+            CONFIGURATIONS: ConfigurationController(self.world, self.config).reconcile,
+            REVISIONS: RevisionController(self.world, self.config, pods).reconcile,
+            ROUTES: RouteController(self.world, self.config, Labeler(self.world)).reconcile,
+            DEPLOYMENTS: DeploymentController(self.world, pods).reconcile,
+            AUTOSCALERS: self.autoscaler.reconcile,
+        }
+        self._listen()
+
+    async def run(self) -> None:
+        """Follow the API server and reconcile until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.world.run())
+            await self.world.synced()
+            self.is_synced = True
+            self._log.info("serving is synced", services=len(self.world[KSERVICES].store))
+            for resource, queue in self._queues.items():
+                log = logs.get(f"knative.{resource.plural}")
+                group.create_task(run_workers(queue, self.reconcilers[resource], log, WORKERS))
+            group.create_task(self.autoscaler.run_ticks())
+            group.create_task(self._resync())
+
+    def enqueue_all(self) -> None:
+        for resource, queue in self._queues.items():
+            for key in list(self.world[resource].store):
+                queue.add(key)
+
+    async def _resync(self) -> None:
+        while True:
+            await asyncio.sleep(RESYNC_S)
+            self.enqueue_all()
+
+    def _listen(self) -> None:
+        for resource, queue in self._queues.items():
+            self.world.on(resource, _own_key(queue))
+        queues = self._queues
+        for child, owner in (
+            (CONFIGURATIONS, KSERVICES),
+            (ROUTES, KSERVICES),
+            (REVISIONS, CONFIGURATIONS),
+            (DEPLOYMENTS, REVISIONS),
+            (AUTOSCALERS, REVISIONS),
+            (INGRESSES, ROUTES),
+            (SERVICES, ROUTES),
+            (PODS, DEPLOYMENTS),
+        ):
+            self.world.on(child, _owner_key(queues[owner], owner))
+        self.world.on(CONFIGURATIONS, self._ask_routes)
+        self.world.on(REVISIONS, self._ask_routes)
+        self.world.on(DEPLOYMENTS, self._ask_autoscaler)
+        self.world.on(PODS, self._ask_of_pod)
+        self.world.on(CONFIGMAPS, self._on_configmap)
+
+    def _ask_routes(self, obj: Obj, _: Obj | None) -> None:
+        """Routes of the namespace that follow the configuration or name the revision."""
+        metadata = obj["metadata"]
+        name = mapping(metadata.get("labels")).get(names.CONFIGURATION, metadata["name"])
+        for key, route in self.world[ROUTES].store.items():
+            if key[0] != metadata["namespace"]:
+                continue
+            entries = mappings(mapping(route.get("spec")).get("traffic"))
+            entries += mappings(mapping(route.get("status")).get("traffic"))
+            if any(
+                entry.get("configurationName") == name or entry.get("revisionName") == metadata["name"]
+                for entry in entries
+            ):
+                self._queues[ROUTES].add(key)
+
+    def _ask_autoscaler(self, deployment: Obj, _: Obj | None) -> None:
+        revision = mapping(deployment["metadata"].get("labels")).get(names.REVISION)
+        if revision:
+            self._queues[AUTOSCALERS].add((deployment["metadata"]["namespace"], revision))
+
+    def _ask_of_pod(self, pod: Obj, _: Obj | None) -> None:
+        revision = mapping(pod["metadata"].get("labels")).get(names.REVISION)
+        if revision:
+            key = (pod["metadata"]["namespace"], revision)
+            self._queues[AUTOSCALERS].add(key)
+            self._queues[REVISIONS].add(key)
+
+    def _on_configmap(self, _: Obj, __: Obj | None) -> None:
+        config = self._initial
+        for (_namespace, name), obj in self.world[CONFIGMAPS].store.items():
+            try:
+                config = with_configmap(config, name, mapping(obj.get("data")))
+            except ValueError as error:
+                self._log.error("config map ignored", name=name, error=str(error))
+        if config != self.config["serving"]:
+            self.config["serving"] = config
+            if self.is_synced:
+                self.enqueue_all()
+
+
+def _own_key(queue: WorkQueue[Key]) -> Callable[[Obj, Obj | None], None]:
+    def on_change(obj: Obj, _: Obj | None) -> None:
+        queue.add(key_of(obj))
+
+    return on_change
+
+
+def _owner_key(queue: WorkQueue[Key], owner: Resource) -> Callable[[Obj, Obj | None], None]:
+    def on_change(obj: Obj, _: Obj | None) -> None:
+        for reference in obj["metadata"].get("ownerReferences") or []:
+            if reference.get("controller") and reference.get("apiVersion") == owner.api_version:
+                queue.add((obj["metadata"]["namespace"], reference["name"]))
+
+    return on_change
