@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
+from wakeful.core.delivery.answers import Answer
 from wakeful.core.protocol.cloudevents import Event
 
 
@@ -133,4 +134,22 @@ class Broker(Protocol):
 
     async def consumers(self) -> set[str]:
         """Every consumer that has deliveries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One POST to a subscriber, bounded by ``timeout_s`` in all."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    timeout_s: float
+
+
+class Sink(Protocol):
+    """The way to subscribers."""
+
+    async def deliver(self, call: Call) -> Answer | str:
+        """The answer, or one phrase that says why there was none."""
         ...
