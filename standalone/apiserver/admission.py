@@ -67,7 +67,9 @@ class Admission:
 
     def _read(self, resource: str) -> None:
         entries = self._store.bucket(resource).ordered()
-        self._webhooks[resource] = [webhook for entry in entries for webhook in entry.load().get("webhooks") or ()]
+        self._webhooks[resource] = [
+            webhook for entry in entries for webhook in entry.load().get("webhooks") or ()
+        ]
 
     async def mutate(self, call: Call, obj: Obj | None, old: Obj | None) -> Obj | None:
         """The object after mutation (the same dictionary or another). Raises ``StatusError``."""
@@ -94,7 +96,9 @@ class Admission:
                 if changed is not obj:
                     obj, last_change = changed, index
         for index, webhook in enumerate(webhooks):
-            again = webhook.get("reinvocationPolicy") == "IfNeeded" and index in called_at and last_change > index
+            again = (
+                webhook.get("reinvocationPolicy") == "IfNeeded" and index in called_at and last_change > index
+            )
             if again:
                 changed = await self._call_mutating(webhook, call, obj, old)
                 obj = obj if changed is None else changed
@@ -195,13 +199,14 @@ def _review(call: Call, obj: Obj | None, old: Obj | None, version: str) -> Obj:
 
 def _refusal(name: str, response: Obj) -> errors.StatusError:
     status = response.get("status") or {}
-    code = status.get("code") if isinstance(status.get("code"), int) else 403
-    if not 400 <= code < 600:
-        code = 403
+    given = status.get("code")
+    code = given if isinstance(given, int) and 400 <= given < 600 else 403
     text = status.get("message") or status.get("reason") or ""
     message = f'admission webhook "{name}" denied the request'
     message += f": {text}" if text else " without explanation"
-    reason = status.get("reason") or ("Forbidden" if code == 403 else "Invalid" if code == 422 else "BadRequest")
+    reason = status.get("reason") or (
+        "Forbidden" if code == 403 else "Invalid" if code == 422 else "BadRequest"
+    )
     return errors.StatusError(code, str(reason), message, status.get("details"))
 
 

@@ -143,7 +143,9 @@ class Collector:
             if dependent is None:
                 continue
             obj = dependent.load()
-            kept = [owner for owner in obj["metadata"].get("ownerReferences") or () if owner.get("uid") != uid]
+            kept = [
+                owner for owner in obj["metadata"].get("ownerReferences") or () if owner.get("uid") != uid
+            ]
             if kept:
                 obj["metadata"]["ownerReferences"] = kept
             else:
@@ -162,7 +164,11 @@ class Collector:
             blocks = any(owner.get("uid") == uid and owner.get("blockOwnerDeletion") for owner in references)
             is_empty = is_empty and not blocks
             if not dependent.is_deleting:
-                others = [owner for owner in references if owner.get("uid") != uid and self._is_solid(owner, dependent)]
+                others = [
+                    owner
+                    for owner in references
+                    if owner.get("uid") != uid and self._is_solid(owner, dependent)
+                ]
                 if others:
                     await self._release(dependent, uid)
                 else:

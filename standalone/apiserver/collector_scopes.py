@@ -116,7 +116,9 @@ class ScopeCollector:
         if place[0] == NAMESPACES:
             obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
         else:
-            metadata["finalizers"] = [name for name in metadata.get("finalizers") or () if name != CRD_FINALIZER]
+            metadata["finalizers"] = [
+                name for name in metadata.get("finalizers") or () if name != CRD_FINALIZER
+            ]
         if metadata.get("finalizers"):
             if obj != current.load():
                 await self._store.put(*place, obj, current)
@@ -132,9 +134,15 @@ class ScopeCollector:
         counts: dict[str, int] = {}
         for item in contents:
             counts[item.resource] = counts.get(item.resource, 0) + 1
-        listed = ", ".join(f"{resource} has {count} resource instances" for resource, count in sorted(counts.items()))
+        listed = ", ".join(
+            f"{resource} has {count} resource instances" for resource, count in sorted(counts.items())
+        )
         if place[0] == NAMESPACES:
-            condition = {"type": "NamespaceContentRemaining", "status": "True", "reason": "SomeResourcesRemain"}
+            condition = {
+                "type": "NamespaceContentRemaining",
+                "status": "True",
+                "reason": "SomeResourcesRemain",
+            }
             condition["message"] = f"Some resources are remaining: {listed}"
         else:
             condition = {"type": "Terminating", "status": "True", "reason": "InstanceDeletionInProgress"}

@@ -33,7 +33,13 @@ def version() -> Response:
     """``/version``: the Kubernetes whose API this is."""
     text = f"v1.{KUBERNETES_MINOR}.0+wakeful"
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    value = {"major": "1", "minor": KUBERNETES_MINOR, "gitVersion": text, "gitCommit": "", "gitTreeState": "clean"}
+    value = {
+        "major": "1",
+        "minor": KUBERNETES_MINOR,
+        "gitVersion": text,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+    }
     value |= {"buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "cpython"}
     return json_response(value | {"platform": f"linux/{machine}"})
 
@@ -65,7 +71,9 @@ class Discovery:
 
     def _root(self, which: str, request: Request, host: str) -> Response:
         accept = request.headers.get("accept", "")
-        wanted = next((name for name in ("v2", "v2beta1") if f"v={name};as=APIGroupDiscoveryList" in accept), "")
+        wanted = next(
+            (name for name in ("v2", "v2beta1") if f"v={name};as=APIGroupDiscoveryList" in accept), ""
+        )
         key = f"{which}|{wanted}"
         body = self._cache.get(key)
         if body is None:
@@ -92,7 +100,8 @@ class Discovery:
 
     def _group(self, name: str) -> dict[str, Any]:
         versions = [
-            {"groupVersion": f"{name}/{version}", "version": version} for version in self._registry.versions(name)
+            {"groupVersion": f"{name}/{version}", "version": version}
+            for version in self._registry.versions(name)
         ]
         return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
@@ -105,7 +114,12 @@ class Discovery:
             return None
         grouped = f"{group}/{version}" if group else version
         resources = [item for kind in kinds for item in _legacy(kind)]
-        return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": grouped, "resources": resources}
+        return {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": grouped,
+            "resources": resources,
+        }
 
     def _aggregated(self, which: str, version: str) -> dict[str, Any]:
         groups = [""] if which == "api" else self._registry.groups()
@@ -121,7 +135,11 @@ class Discovery:
             ]
             metadata = {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None}
             items.append({"metadata": metadata, "versions": versions})
-        head = {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{version}", "metadata": {}}
+        head = {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": f"apidiscovery.k8s.io/{version}",
+            "metadata": {},
+        }
         return {**head, "items": items}
 
 

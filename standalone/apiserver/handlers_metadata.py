@@ -44,7 +44,13 @@ def prepare_create(kind: Kind, obj: Obj, namespace: str, stamp: str, uid: str) -
             f"the namespace of the provided object does not match the namespace sent on the request"
             f" ({given} against {namespace})"
         )
-    for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "resourceVersion"):
+    for name in (
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generation",
+        "resourceVersion",
+    ):
         metadata.pop(name, None)
     metadata["uid"] = uid
     metadata["creationTimestamp"] = stamp
@@ -69,7 +75,14 @@ def prepare_update(kind: Kind, old: Obj, new: Obj, subresource: str) -> None:
     elif kind.has("status"):
         _carry(old, new, "status")
     after = new["metadata"]
-    for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "namespace"):
+    for name in (
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "namespace",
+    ):
         _carry(before, after, name)
     after.pop("selfLink", None)
     if has_generation(kind) and "deletionTimestamp" in before and "generation" in before:
@@ -135,7 +148,9 @@ def validate_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
 
 def _check_name(kind: Kind, name: Any) -> list[Cause]:
     if not isinstance(name, str) or not name:
-        return [Cause("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")]
+        return [
+            Cause("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
+        ]
     if kind.group == "rbac.authorization.k8s.io":
         bad = name in (".", "..") or "/" in name or "%" in name
         return [_invalid("metadata.name", name, "may not contain '/' or '%'")] if bad else []
@@ -208,7 +223,9 @@ def _check_owners(owners: Any) -> list[Cause]:
         for name in ("apiVersion", "kind", "name", "uid"):
             if not isinstance(owner, dict) or not isinstance(owner.get(name), str) or not owner[name]:
                 path = f"metadata.ownerReferences[{index}].{name}"
-                causes.append(Cause(path, "FieldValueInvalid", f'Invalid value: "": {name} must not be empty'))
+                causes.append(
+                    Cause(path, "FieldValueInvalid", f'Invalid value: "": {name} must not be empty')
+                )
     if sum(1 for owner in owners if isinstance(owner, dict) and owner.get("controller")) > 1:
         text = "Only one reference can have Controller set to true"
         causes.append(_invalid("metadata.ownerReferences", None, text))

@@ -70,14 +70,18 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
         if selection.takes_all():
             metadata["remainingItemCount"] = left
     include = request.query.get("includeObject", "")
-    return Response(200, watch_rendering.render_list(target.kind, page, flavor, context.now, metadata, include))
+    return Response(
+        200, watch_rendering.render_list(target.kind, page, flavor, context.now, metadata, include)
+    )
 
 
 def _check_match(context: Context, request: Request) -> None:
     version = _check_not_future(context, request)
     match = request.query.get("resourceVersionMatch", "")
     if match not in ("", "Exact", "NotOlderThan"):
-        raise errors.bad_request(f'resourceVersionMatch: Unsupported value: "{match[:40]}": use Exact or NotOlderThan')
+        raise errors.bad_request(
+            f'resourceVersionMatch: Unsupported value: "{match[:40]}": use Exact or NotOlderThan'
+        )
     if match and version is None:
         raise errors.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
     if match == "Exact" and version != context.store.version:
@@ -102,7 +106,9 @@ def watch(context: Context, target: Target, request: Request) -> Stream:
     flavor = parse_flavor(request)
     view = View(target.kind, selection, flavor, request.query.get("includeObject", ""))
     timeout_s = request.number("timeoutSeconds") or random.randint(MIN_WATCH_S, 2 * MIN_WATCH_S)
-    wants_bookmarks = request.is_set("allowWatchBookmarks") if "allowWatchBookmarks" in request.query else False
+    wants_bookmarks = (
+        request.is_set("allowWatchBookmarks") if "allowWatchBookmarks" in request.query else False
+    )
     sends_initial = "sendInitialEvents" in request.query and request.is_set("sendInitialEvents")
     if sends_initial and request.query.get("resourceVersionMatch") != "NotOlderThan":
         raise errors.bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
@@ -115,7 +121,9 @@ def watch(context: Context, target: Target, request: Request) -> Stream:
             if sends_initial or version == 0:
                 first = [context.hub.line(view, ADDED, entry) for entry in select(context, target, selection)]
                 if sends_initial and wants_bookmarks:
-                    first.append(watch_rendering.render_bookmark(target.kind, context.store.version, flavor, True))
+                    first.append(
+                        watch_rendering.render_bookmark(target.kind, context.store.version, flavor, True)
+                    )
             else:
                 first = context.hub.replay(view, version)
         except errors.StatusError as error:

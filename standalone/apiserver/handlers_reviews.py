@@ -81,8 +81,12 @@ def issue_token(context: Context, target: Target, request: Request) -> Response:
     body = handlers_body.decode(request) if request.body else {}
     spec: Any = (body.get("spec") if isinstance(body, dict) else None) or {}
     wanted = spec.get("expirationSeconds", DEFAULT_TOKEN_S)
-    if not isinstance(wanted, int) or not 600 <= wanted:
-        cause = errors.Cause("spec.expirationSeconds", "FieldValueInvalid", "Invalid value: may not specify a duration less than 10 minutes")
+    if not isinstance(wanted, int) or not wanted >= 600:
+        cause = errors.Cause(
+            "spec.expirationSeconds",
+            "FieldValueInvalid",
+            "Invalid value: may not specify a duration less than 10 minutes",
+        )
         raise errors.invalid("TokenRequest", "authentication.k8s.io", target.name, [cause])
     issued = int(context.now().timestamp())
     expires = issued + min(wanted, MAX_TOKEN_S)
@@ -98,9 +102,19 @@ def issue_token(context: Context, target: Target, request: Request) -> Response:
     }
     token = _sign(context.credentials.signing_key, claims)
     stamp = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    answer = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {"name": target.name, "namespace": namespace}}
-    spec_out = {"audiences": audiences, "expirationSeconds": expires - issued, "boundObjectRef": spec.get("boundObjectRef")}
-    return json_response({**answer, "spec": spec_out, "status": {"token": token, "expirationTimestamp": stamp}}, 201)
+    answer = {
+        "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": target.name, "namespace": namespace},
+    }
+    spec_out = {
+        "audiences": audiences,
+        "expirationSeconds": expires - issued,
+        "boundObjectRef": spec.get("boundObjectRef"),
+    }
+    return json_response(
+        {**answer, "spec": spec_out, "status": {"token": token, "expirationTimestamp": stamp}}, 201
+    )
 
 
 def _encode(data: bytes) -> str:

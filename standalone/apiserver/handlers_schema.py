@@ -36,7 +36,9 @@ def check_mode(mode: str) -> str:
     """``fieldValidation`` of a request. Raises 422 for another word."""
     if mode not in MODES:
         text = f'Unsupported value: "{mode[:40]}": supported values: "Ignore", "Strict", "Warn"'
-        raise errors.invalid("CreateOptions", "meta.k8s.io", "", [Cause("fieldValidation", "FieldValueNotSupported", text)])
+        raise errors.invalid(
+            "CreateOptions", "meta.k8s.io", "", [Cause("fieldValidation", "FieldValueNotSupported", text)]
+        )
     return mode or "Warn"
 
 

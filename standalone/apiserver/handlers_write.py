@@ -262,6 +262,11 @@ def require_version(kind: Kind, obj: Obj) -> None:
         raise errors.invalid(kind.kind, kind.group, obj["metadata"].get("name", ""), [cause])
 
 
+def copy_of(obj: Obj) -> Callable[[], Obj]:
+    """A source of fresh copies of a body, for updates that may be tried several times."""
+    return lambda: copy.deepcopy(obj)
+
+
 def _stored_version(kind: Kind) -> str:
     return f"{kind.group}/{kind.storage_version}" if kind.group else kind.storage_version
 

@@ -9,7 +9,7 @@ Invariant: one row a served version; the short names are kubectl's.
 
 from __future__ import annotations
 
-from standalone.apiserver.kinds import Kind, ScalePaths
+from standalone.apiserver.kinds import VERBS, Kind, ScalePaths
 
 ALL = ("all",)
 STATUS = ("status",)
@@ -29,10 +29,9 @@ def _kind(
     subresources: tuple[str, ...] = (),
     storage: str = "",
     served: tuple[str, ...] = (),
-    verbs: tuple[str, ...] | None = None,
+    verbs: tuple[str, ...] = VERBS,
 ) -> Kind:
     group, _, version = group_version.rpartition("/")
-    more = {} if verbs is None else {"verbs": verbs}
     return Kind(
         group=group,
         version=version,
@@ -46,7 +45,7 @@ def _kind(
         storage_version=storage,
         served_versions=served,
         scale=_SELECTED if "scale" in subresources else None,
-        **more,
+        verbs=verbs,
     )
 
 
@@ -118,11 +117,37 @@ CORE: tuple[Kind, ...] = (
         subresources=STATUS,
     ),
     # Questions, not objects: answered by ``handlers_reviews`` and never stored.
-    _kind("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False, verbs=_CREATE_ONLY),
-    _kind("authorization.k8s.io/v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", namespaced=False, verbs=_CREATE_ONLY),
-    _kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews", namespaced=False, verbs=_CREATE_ONLY),
-    _kind("authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", verbs=_CREATE_ONLY),
-    _kind("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False, verbs=_CREATE_ONLY),
+    _kind(
+        "authorization.k8s.io/v1",
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreviews",
+        namespaced=False,
+        verbs=_CREATE_ONLY,
+    ),
+    _kind(
+        "authorization.k8s.io/v1",
+        "SelfSubjectRulesReview",
+        "selfsubjectrulesreviews",
+        namespaced=False,
+        verbs=_CREATE_ONLY,
+    ),
+    _kind(
+        "authorization.k8s.io/v1",
+        "SubjectAccessReview",
+        "subjectaccessreviews",
+        namespaced=False,
+        verbs=_CREATE_ONLY,
+    ),
+    _kind(
+        "authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", verbs=_CREATE_ONLY
+    ),
+    _kind(
+        "authentication.k8s.io/v1",
+        "SelfSubjectReview",
+        "selfsubjectreviews",
+        namespaced=False,
+        verbs=_CREATE_ONLY,
+    ),
     _kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False, verbs=_CREATE_ONLY),
 )
 

@@ -33,7 +33,10 @@ def _build(spec: Obj, version: Obj, served: tuple[str, ...], stored: str) -> Kin
     schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     warning = ""
     if version.get("deprecated"):
-        warning = version.get("deprecationWarning") or f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
+        warning = (
+            version.get("deprecationWarning")
+            or f"{spec['group']}/{version['name']} {names['kind']} is deprecated"
+        )
     return Kind(
         group=spec["group"],
         version=version["name"],
@@ -95,7 +98,7 @@ def _check_names(definition: Obj, spec: Obj) -> list[Cause]:
     expected = f"{plural}.{group}"
     if definition["metadata"].get("name") != expected:
         name = definition["metadata"].get("name")
-        causes.append(_invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"))
+        causes.append(_invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     return causes
 
 
@@ -118,9 +121,17 @@ def _check_versions(spec: Obj) -> list[Cause]:
             if not isinstance(version.get(flag), bool):
                 causes.append(_required(f"{path}.{flag}"))
         if not isinstance((version.get("schema") or {}).get("openAPIV3Schema"), dict):
-            causes.append(Cause(f"{path}.schema.openAPIV3Schema", "FieldValueRequired", "Required value: schemas are required"))
+            causes.append(
+                Cause(
+                    f"{path}.schema.openAPIV3Schema",
+                    "FieldValueRequired",
+                    "Required value: schemas are required",
+                )
+            )
     if sum(1 for version in versions if isinstance(version, dict) and version.get("storage") is True) != 1:
-        causes.append(_invalid("spec.versions", None, "must have exactly one version marked as storage version"))
+        causes.append(
+            _invalid("spec.versions", None, "must have exactly one version marked as storage version")
+        )
     return causes
 
 

@@ -63,7 +63,7 @@ class Registry:
         plural, _, group = resource.partition(".")
         found = [kind for kind in self._routes.values() if kind.group == group and kind.plural == plural]
         stored = [kind for kind in found if kind.version == kind.storage_version]
-        return (stored or found or [None])[0]
+        return next(iter(stored or found), None)
 
     def definition(self, name: str) -> tuple[Kind, ...]:
         """The kinds served for one definition."""

@@ -40,8 +40,13 @@ class Namespaces:
             await self._create("namespaces", "", {"metadata": {"name": name}})
             await self._fill(name)
         service: Obj = {
-            "metadata": {"name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-            "spec": {"ports": [{"name": "https", "port": 443, "targetPort": self._context.settings.port or 443}]},
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "ports": [{"name": "https", "port": 443, "targetPort": self._context.settings.port or 443}]
+            },
         }
         await self._create("services", "default", service)
 
@@ -70,11 +75,16 @@ class Namespaces:
             return
         await self._create("serviceaccounts", name, {"metadata": {"name": "default"}})
         authority = self._context.credentials.authority.read_text()
-        await self._create("configmaps", name, {"metadata": {"name": ROOT_CONFIGMAP}, "data": {"ca.crt": authority}})
+        await self._create(
+            "configmaps", name, {"metadata": {"name": ROOT_CONFIGMAP}, "data": {"ca.crt": authority}}
+        )
 
     async def _create(self, resource: str, namespace: str, obj: Obj) -> None:
         kind = self._context.registry.of_resource(resource)
-        if kind is None or self._context.store.latest(resource, (namespace, obj["metadata"]["name"])) is not None:
+        if (
+            kind is None
+            or self._context.store.latest(resource, (namespace, obj["metadata"]["name"])) is not None
+        ):
             return
         obj.update(apiVersion=kind.api_version, kind=kind.kind)
         options = WriteOptions(user=SYSTEM, manager="kube-controller-manager", validation="Ignore")

@@ -60,7 +60,11 @@ def parse_flavor(request: Request) -> Flavor:
         wanted = named.get("as", "")
         if not wanted:
             return Flavor.OBJECT
-        if wanted in tuple(Flavor) and named.get("g") == "meta.k8s.io" and named.get("v") in ("v1", "v1beta1"):
+        if (
+            wanted in tuple(Flavor)
+            and named.get("g") == "meta.k8s.io"
+            and named.get("v") in ("v1", "v1beta1")
+        ):
             return Flavor(wanted)
     if "yaml" in accept or "protobuf" in accept:
         raise errors.not_acceptable(

@@ -37,7 +37,9 @@ class Server:
             self._listener = await loop.create_server(self._connect, host, port, ssl=tls, backlog=1024)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                text = f"{host}:{port} is in use by another program: stop it or choose another port with --port"
+                text = (
+                    f"{host}:{port} is in use by another program: stop it or choose another port with --port"
+                )
             else:
                 text = f"cannot listen on {host}:{port}: {error.strerror or error}"
             raise ListenError(text) from error

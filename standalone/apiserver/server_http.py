@@ -77,7 +77,9 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(errors.bad_request("protocol upgrades are not supported: use HTTP/1.1 without Upgrade"))
+            self._refuse(
+                errors.bad_request("protocol upgrades are not supported: use HTTP/1.1 without Upgrade")
+            )
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, errors.StatusError) else errors.bad_request(str(error)))
@@ -186,7 +188,9 @@ class Connection(asyncio.Protocol):
             body = b"" if request.method == "HEAD" else response.body
             head = _head(response.status, response.content_type, response.headers, request.warnings)
             close = "Connection: close\r\n" if self._is_closing and not self._waiting else ""
-            self._transport.write(f"{head}{close}Content-Length: {len(response.body)}\r\n\r\n".encode() + body)
+            self._transport.write(
+                f"{head}{close}Content-Length: {len(response.body)}\r\n\r\n".encode() + body
+            )
         self._finish()
 
     def _start(self, request: Request, stream: Stream) -> None:
@@ -259,9 +263,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def _head(
-    status: int, content_type: str, headers: tuple[tuple[str, str], ...], warnings: list[str]
-) -> str:
+def _head(status: int, content_type: str, headers: tuple[tuple[str, str], ...], warnings: list[str]) -> str:
     head = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nContent-Type: {content_type}\r\n"
     for name, value in headers:
         head += f"{name}: {value}\r\n"

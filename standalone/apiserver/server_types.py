@@ -73,7 +73,9 @@ class Request:
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise errors.bad_request(f"invalid value {text[:40]!r} for parameter {name}: must be a non-negative integer")
+            raise errors.bad_request(
+                f"invalid value {text[:40]!r} for parameter {name}: must be a non-negative integer"
+            )
         return int(text)
 
 

@@ -31,9 +31,13 @@ class Settings:
 
 def parse(arguments: Sequence[str]) -> Settings:
     """The settings of a command line. Exits with status 2 and usage when they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m standalone.apiserver", description="The embedded Kubernetes API.")
+    parser = argparse.ArgumentParser(
+        prog="python -m standalone.apiserver", description="The embedded Kubernetes API."
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of all state")
-    parser.add_argument("--port", type=int, default=6443, help="TCP port on 127.0.0.1 (default 6443; 0: any free)")
+    parser.add_argument(
+        "--port", type=int, default=6443, help="TCP port on 127.0.0.1 (default 6443; 0: any free)"
+    )
     found = parser.parse_args(arguments)
     if not 0 <= found.port <= 65535:
         parser.error(f"--port {found.port} is not a TCP port: give 0 to 65535")

@@ -104,7 +104,9 @@ class Database:
     def _write(self, rows: list[Row]) -> None:
         last = {row.id: row for row in rows}
         puts = [
-            (row.id, row.resource, row.namespace, row.name, row.raw) for row in last.values() if row.raw is not None
+            (row.id, row.resource, row.namespace, row.name, row.raw)
+            for row in last.values()
+            if row.raw is not None
         ]
         gone = [(row.id,) for row in last.values() if row.raw is None]
         if puts:
@@ -130,7 +132,9 @@ def _lock(path: Path) -> int:
     except OSError as error:
         os.close(descriptor)
         folder = path.parent.parent
-        raise DatabaseError(f"another API server uses the data directory {folder}: stop it or use another") from error
+        raise DatabaseError(
+            f"another API server uses the data directory {folder}: stop it or use another"
+        ) from error
     return descriptor
 
 

@@ -17,7 +17,6 @@ from standalone.apiserver.server_types import Request
 from standalone.apiserver.store_entries import Entry
 
 
-
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The objects of one resource that a request is about."""

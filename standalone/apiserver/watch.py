@@ -57,7 +57,9 @@ class _Group:
 class Hub:
     """All watchers."""
 
-    def __init__(self, store: Store, now: watch_rendering.Clock, buffer_bytes: int, bookmark_s: float) -> None:
+    def __init__(
+        self, store: Store, now: watch_rendering.Clock, buffer_bytes: int, bookmark_s: float
+    ) -> None:
         self._store = store
         self._now = now
         self._buffer_bytes = buffer_bytes
@@ -108,7 +110,9 @@ class Hub:
 
     def line(self, view: View, event_type: str, entry: Entry) -> bytes:
         """One line, whatever the selection."""
-        return watch_rendering.render_event(view.kind, event_type, entry, view.flavor, self._now, view.include)
+        return watch_rendering.render_event(
+            view.kind, event_type, entry, view.flavor, self._now, view.include
+        )
 
     # -- events
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import orjson
 
@@ -48,7 +49,9 @@ def render_list(
     return head[:-1] + b',"items":[' + items + b"]}"
 
 
-def render_event(kind: Kind, event_type: str, entry: Entry, flavor: Flavor, now: Clock, include: str = "") -> bytes:
+def render_event(
+    kind: Kind, event_type: str, entry: Entry, flavor: Flavor, now: Clock, include: str = ""
+) -> bytes:
     """One line of a watch, with its newline."""
     if flavor is Flavor.TABLE:
         body = orjson.dumps(_table(kind, [entry], now, include, entry.version, True))
@@ -64,14 +67,24 @@ def render_bookmark(kind: Kind, version: int, flavor: Flavor, ends_initial: bool
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     obj: Obj = {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
     if flavor is Flavor.TABLE:
-        obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []}
+        obj = {
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata,
+            "columnDefinitions": [],
+            "rows": [],
+        }
     elif flavor is not Flavor.OBJECT:
         obj.update(kind="PartialObjectMetadata", apiVersion="meta.k8s.io/v1")
     return b'{"type":"BOOKMARK","object":' + orjson.dumps(obj) + b"}\n"
 
 
 def _metadata(entry: Entry) -> Obj:
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": entry.load()["metadata"]}
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": entry.load()["metadata"],
+    }
 
 
 def _table(
@@ -86,7 +99,16 @@ def _table(
         kind,
         objs,
         now=now(),
-        include_object=include or "Metadata",
+        include_object=_include(include),
         resource_version=str(version),
         with_headers=with_headers,
     )
+
+
+def _include(text: str) -> Literal["Metadata", "None", "Object"]:
+    match text:
+        case "Object":
+            return "Object"
+        case "None":
+            return "None"
+    return "Metadata"

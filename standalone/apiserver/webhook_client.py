@@ -98,7 +98,9 @@ class WebhookClient:
             raise CallError(f'failed to call webhook: Post "{shown}": service "{name}" not found')
         backend = self._endpoint(namespace, name, _port_of(found.load(), port))
         if backend is None:
-            raise CallError(f'failed to call webhook: Post "{shown}": no endpoints available for service "{name}"')
+            raise CallError(
+                f'failed to call webhook: Post "{shown}": no endpoints available for service "{name}"'
+            )
         return Address(f"https://{backend}{path}", host, shown)
 
     def _endpoint(self, namespace: str, name: str, port: Obj) -> str | None:
@@ -118,7 +120,9 @@ class WebhookClient:
                 authority = base64.b64decode(bundle).decode() if bundle else None
                 self._contexts[key] = ssl.create_default_context(cadata=authority)
             except (ValueError, ssl.SSLError) as error:
-                raise CallError(f"unable to load root certificates: caBundle is not PEM in base64: {error}") from error
+                raise CallError(
+                    f"unable to load root certificates: caBundle is not PEM in base64: {error}"
+                ) from error
             while len(self._contexts) > MAX_CONTEXTS:
                 self._contexts.popitem(last=False)
         return self._contexts[key]
@@ -135,7 +139,9 @@ def _port_of(service: Obj, number: int) -> Obj:
 
 def _read(raw: bytes, status: int, uid: str) -> Obj:
     if status != 200:
-        raise CallError(f"failed to call webhook: the server answered {status}: {raw[:200].decode(errors='replace')}")
+        raise CallError(
+            f"failed to call webhook: the server answered {status}: {raw[:200].decode(errors='replace')}"
+        )
     if len(raw) > MAX_ANSWER_BYTES:
         raise CallError(f"failed to call webhook: the answer is over {MAX_ANSWER_BYTES} bytes")
     try:
@@ -143,7 +149,9 @@ def _read(raw: bytes, status: int, uid: str) -> Obj:
         response = review["response"]
         given = response["uid"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CallError("received invalid webhook response: it is no AdmissionReview with response.uid") from error
+        raise CallError(
+            "received invalid webhook response: it is no AdmissionReview with response.uid"
+        ) from error
     if given != uid or not isinstance(response.get("allowed"), bool):
         raise CallError("received invalid webhook response: response.uid or response.allowed is wrong")
     if not isinstance(response, dict):

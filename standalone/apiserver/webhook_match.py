@@ -50,10 +50,16 @@ def match_version(webhook: Obj, subject: Subject) -> str | None:
 
 def _match_selectors(webhook: Obj, subject: Subject) -> bool:
     selector = webhook.get("namespaceSelector")
-    if selector and subject.namespace_labels is not None and not match_labels(selector, subject.namespace_labels):
+    if (
+        selector
+        and subject.namespace_labels is not None
+        and not match_labels(selector, subject.namespace_labels)
+    ):
         return False
     selector = webhook.get("objectSelector")
-    return not selector or match_labels(selector, subject.labels) or match_labels(selector, subject.old_labels)
+    return (
+        not selector or match_labels(selector, subject.labels) or match_labels(selector, subject.old_labels)
+    )
 
 
 def _match_rule(rule: Obj, subject: Subject, version: str) -> bool:
@@ -111,7 +117,9 @@ def check_configuration(configuration: Obj) -> list[Cause]:
         path = f"webhooks[{index}]"
         name = webhook.get("name", "")
         if name.count(".") < 2:
-            text = f'Invalid value: "{name}": should be a domain with at least three segments separated by dots'
+            text = (
+                f'Invalid value: "{name}": should be a domain with at least three segments separated by dots'
+            )
             causes.append(Cause(f"{path}.name", "FieldValueInvalid", text))
         if name in seen:
             causes.append(Cause(f"{path}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"'))
@@ -121,7 +129,9 @@ def check_configuration(configuration: Obj) -> list[Cause]:
             text = "Invalid value: must include at least one of v1"
             causes.append(Cause(f"{path}.admissionReviewVersions", "FieldValueInvalid", text))
         if webhook.get("sideEffects") not in ("None", "NoneOnDryRun"):
-            text = f'Unsupported value: "{webhook.get("sideEffects")}": supported values: "None", "NoneOnDryRun"'
+            text = (
+                f'Unsupported value: "{webhook.get("sideEffects")}": supported values: "None", "NoneOnDryRun"'
+            )
             causes.append(Cause(f"{path}.sideEffects", "FieldValueNotSupported", text))
         if not 1 <= webhook.get("timeoutSeconds", 10) <= 30:
             text = "Invalid value: the timeout value must be between 1 and 30 seconds"
@@ -134,8 +144,10 @@ def check_configuration(configuration: Obj) -> list[Cause]:
 
 def _check_client(client: Obj, path: str) -> list[Cause]:
     if bool(client.get("url")) == bool(client.get("service")):
-        return [Cause(path, "FieldValueRequired", "Required value: exactly one of url or service is required")]
+        return [
+            Cause(path, "FieldValueRequired", "Required value: exactly one of url or service is required")
+        ]
     if client.get("url") and not client["url"].startswith("https://"):
-        text = f'Invalid value: "{client["url"][:200]}": \'https\' is the only allowed URL scheme'
+        text = f"Invalid value: \"{client['url'][:200]}\": 'https' is the only allowed URL scheme"
         return [Cause(f"{path}.url", "FieldValueInvalid", text)]
     return []
