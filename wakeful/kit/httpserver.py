@@ -54,7 +54,9 @@ def _sentence(listen: str, error: OSError) -> str:
 
 
 def admin_app(
-    is_healthy: Callable[[], str | None], registry: CollectorRegistry | None = None
+    is_healthy: Callable[[], str | None],
+    registry: CollectorRegistry | None = None,
+    body_limit_bytes: int = 1 << 20,
 ) -> web.Application:
     """The admin application. ``is_healthy`` returns None, or one sentence that says what is wrong."""
 
@@ -66,7 +68,7 @@ def admin_app(
         body = generate_latest(registry) if registry else b""
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = web.Application(client_max_size=body_limit_bytes)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/metrics", metrics)
     return app
