@@ -46,13 +46,12 @@ def build_app(
     async def stats(request: web.Request) -> web.Response:
         body = await _read(request)
         at, given = body.get("at"), body.get("stats")
-        if not _is_number(at) or not isinstance(given, list):
+        if at is None or not _is_number(at) or not isinstance(given, list):
             raise _refusal(400, 'the body must be {"at": UNIX_SECONDS, "stats": [...]}')
         autoscaler.record(float(at), [_parse_stat(item, index) for index, item in enumerate(given)])
         return web.Response(status=204)
 
-    app = admin_app(is_healthy, registry)
-    app._client_max_size = BODY_LIMIT_BYTES
+    app = admin_app(is_healthy, registry, BODY_LIMIT_BYTES)
     app.router.add_post("/wake", wake)
     app.router.add_post("/stats", stats)
     return app

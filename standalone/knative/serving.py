@@ -48,6 +48,7 @@ class Serving:
         self._log = logs.get("knative.serving")
         self.config = {"serving": ServingConfig(gateway_port=gateway_port)}
         self._initial = self.config["serving"]
+        self._good: dict[str, Obj] = {}
         self.world = World(client)
         self.is_synced = False
         self._queues: dict[Resource, WorkQueue[Key]] = {
@@ -139,11 +140,15 @@ class Serving:
 
     def _on_configmap(self, _: Obj, __: Obj | None) -> None:
         config = self._initial
-        for (_namespace, name), obj in self.world[CONFIGMAPS].store.items():
+        present = self.world[CONFIGMAPS].store.items()
+        found = {name: mapping(obj.get("data")) for (_namespace, name), obj in present}
+        for name, data in found.items():
             try:
-                config = with_configmap(config, name, mapping(obj.get("data")))
+                config = with_configmap(config, name, data)
+                self._good[name] = data
             except ValueError as error:
                 self._log.error("config map ignored", name=name, error=str(error))
+                config = with_configmap(config, name, self._good.get(name, {}))
         if config != self.config["serving"]:
             self.config["serving"] = config
             if self.is_synced:
