@@ -130,7 +130,7 @@ def _phase(view: PodView, mains: Sequence[ContainerState], inits: Sequence[Conta
         return "Failed" if init_failed or any(code != 0 for code in codes) else "Succeeded"
     if not view.is_initialized:
         return "Pending"
-    has_run = [bool(c.state.get("running") or c.state.get("terminated") or c.last) for c in mains]
+    has_run = [bool("running" in c.state or "terminated" in c.state or c.last) for c in mains]
     return "Running" if any(has_run) and all(_is_past_creation(c) for c in mains) else "Pending"
 
 

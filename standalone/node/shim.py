@@ -167,13 +167,13 @@ class Shim:
         writer = LogWriter(Path(order.log), order.log_max_bytes)
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
-        at = time.time()
+        at, parent = time.time(), os.getpid()
         # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
-            return shim_child.Child(order, at, out_write, err_write)
+            return shim_child.Child(order, at, parent, out_write, err_write)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.close(out_write)
         os.close(err_write)

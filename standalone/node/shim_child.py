@@ -51,6 +51,7 @@ class Child:
 
     order: Order
     at: float
+    parent: int
     stdout: int
     stderr: int
 
@@ -95,6 +96,8 @@ def _reset(child: Child) -> None:
     order = child.order
     os.setsid()
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != child.parent:
+        _leave(137)  # the shim died before the line above could tie this process to it
     os.dup2(child.stdout, 1)
     os.dup2(child.stderr, 2)
     null = os.open(os.devnull, os.O_RDONLY)
