@@ -38,7 +38,7 @@ class H1PodConnection(Outgoing):
     def __init__(self, keeper: Keeper) -> None:
         super().__init__()
         self._keeper = keeper
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = httptools.HttpResponseParser(_Events(self))
         self.inbox = Inbox(self._on_read)
         self.inbox.end()
         self.is_reused = False
@@ -161,14 +161,14 @@ class H1PodConnection(Outgoing):
 
     # ---- httptools
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def _on_header(self, name: bytes, value: bytes) -> None:
         fields = self.inbox.trailers if self._is_trailing else self._headers
         if len(fields) >= ANSWER_HEADERS:
             self._break(f"the pod's answer has more than {ANSWER_HEADERS} headers")
             return
         fields.append((name.lower(), value.strip(b" \t")))
 
-    def on_headers_complete(self) -> None:
+    def _on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         headers, self._headers = self._headers, []
         if self._answer is None or self._answer.done():
@@ -189,10 +189,10 @@ class H1PodConnection(Outgoing):
             self._can_reuse = self._can_reuse and (length in (None, 0)) and not is_chunked
             self.inbox.end()
 
-    def on_body(self, body: bytes) -> None:
+    def _on_body(self, body: bytes) -> None:
         self.inbox.feed(body)
 
-    def on_message_complete(self) -> None:
+    def _on_message_complete(self) -> None:
         if self._answer is not None and self._answer.done() and not self._is_tunnel:
             self.inbox.end()
 
@@ -222,3 +222,13 @@ class H1PodConnection(Outgoing):
         if self._paused_reading and not self.is_lost:
             self._paused_reading = False
             self.transport.resume_reading()
+
+
+class _Events:
+    """What httptools calls: the connection's reading methods, without making them part of its face."""
+
+    def __init__(self, connection: H1PodConnection) -> None:
+        self.on_header = connection._on_header
+        self.on_headers_complete = connection._on_headers_complete
+        self.on_body = connection._on_body
+        self.on_message_complete = connection._on_message_complete

@@ -72,8 +72,8 @@ class RequestReader:
 
     def _feed_some(self, data: bytes) -> bytes:
         rest = b""
-        fed = self.exchange.body.total if self.exchange is not None else 0
-        exchange = self.exchange
+        exchange, was_in_head = self.exchange, self.is_in_head
+        fed = exchange.body.total if exchange is not None else 0
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -85,20 +85,19 @@ class RequestReader:
             raise self._bad or BadRequest(400, f"not a valid HTTP/1.1 request: {error}") from error
         if self._bad is not None:
             raise self._bad
-        if self.is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.head_bytes:
-                raise BadRequest(431, f"the request's headers exceed {self._limits.head_bytes} bytes")
+        if self.is_in_head and was_in_head:
+            self._count_head(len(data))  # a line that does not end is seen by no callback
         elif self._is_in_body and self.exchange is exchange and exchange is not None:
-            self._check_framing(len(data), exchange.body.total - fed, exchange.body.total)
+            self._framing_bytes += len(data) - (exchange.body.total - fed)
+            if self._framing_bytes > FRAMING_SLACK_BYTES + FRAMING_FACTOR * exchange.body.total:
+                raise BadRequest(400, "the request's chunk framing is far larger than its body")
         return rest
 
-    def _check_framing(self, size_bytes: int, body_bytes: int, total_bytes: int) -> None:
-        self._framing_bytes += size_bytes - body_bytes
-        if self._framing_bytes > FRAMING_SLACK_BYTES + FRAMING_FACTOR * total_bytes:
-            raise BadRequest(400, "the request's chunk framing is far larger than its body")
-        if 0 < self._limits.body_bytes < total_bytes:
-            raise BadRequest(413, f"the request's body exceeds {self._limits.body_bytes} bytes")
+    def _count_head(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > self._limits.head_bytes:
+            self._bad = BadRequest(431, f"the request's headers exceed {self._limits.head_bytes} bytes")
+            raise self._bad
 
     def _on_upgrade(self) -> None:
         exchange = self.exchange
@@ -153,6 +152,7 @@ class RequestReader:
                 raise self._bad
             return
         self._headers.append(field)
+        self._count_head(len(name) + len(value))
         if len(self._headers) > self._limits.header_count:
             self._bad = BadRequest(431, f"the request has more than {self._limits.header_count} headers")
             raise self._bad
@@ -173,7 +173,11 @@ class RequestReader:
 
     def on_body(self, body: bytes) -> None:
         assert self.exchange is not None
-        self.exchange.body.feed(body)
+        inbox = self.exchange.body
+        inbox.feed(body)
+        if 0 < self._limits.body_bytes < inbox.total:
+            self._bad = BadRequest(413, f"the request's body exceeds {self._limits.body_bytes} bytes")
+            raise self._bad
 
     def on_message_complete(self) -> None:
         exchange = self.exchange

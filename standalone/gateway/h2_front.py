@@ -75,6 +75,8 @@ class H2Front(H2Link):
     def on_event(self, event: Any) -> None:
         if isinstance(event, h2.events.RequestReceived):
             self._on_request(event)
+        elif isinstance(event, h2.events.ConnectionTerminated) and not self.streams:
+            self.transport.close()
 
     def _on_request(self, event: Any) -> None:
         number = event.stream_id
@@ -108,16 +110,12 @@ class H2Front(H2Link):
             self.h2.send_headers(stream.number, headers)
         except h2.exceptions.ProtocolError:
             self.reset(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
-        self.flush_soon()
+        self._flush_soon()
 
     def on_sent(self, stream: Stream) -> None:
         if not stream.inbox.is_settled:
             # the answer is complete, the rest of the request is not wanted (RFC 9113 8.1)
             self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)
-
-    def on_terminated(self) -> None:
-        if not self.streams:
-            self.transport.close()
 
     def on_deadline(self) -> None:
         if self.streams and not self.front.is_draining:

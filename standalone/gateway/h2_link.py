@@ -146,7 +146,7 @@ class H2Link(Outgoing):
         self.h2.initiate_connection()
         everything = self.limits.h2_stream_window_bytes * self.limits.h2_streams
         self.h2.increment_flow_control_window(min(everything, 2**31 - 1 - 65535))
-        self.flush_now()
+        self._flush_now()
 
     def data_received(self, data: bytes) -> None:
         if self.is_lost:
@@ -165,7 +165,7 @@ class H2Link(Outgoing):
         if cheap and self._is_flood(cheap):
             self.close_with(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, "too many control frames")
             return
-        self.flush_now()
+        self._flush_now()
 
     def _dispatch(self, event: Any) -> None:
         if isinstance(event, h2.events.DataReceived):
@@ -191,19 +191,14 @@ class H2Link(Outgoing):
             if stream is not None:
                 stream.lose(BodyError("the peer reset the stream"))
                 self.on_stream_lost(stream, event.error_code)
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self.on_terminated()
         else:
             self.on_event(event)
 
     def on_event(self, event: Any) -> None:
-        """Requests or answers; for subclasses."""
+        """Requests, answers and GOAWAY; for subclasses."""
 
     def on_stream_lost(self, stream: Stream, code: int) -> None:
         """The peer gave a stream up, or the connection is gone; for subclasses."""
-
-    def on_terminated(self) -> None:
-        """The peer sends GOAWAY; for subclasses."""
 
     def _on_data(self, event: Any) -> None:
         stream = self.streams.get(event.stream_id)
@@ -224,7 +219,7 @@ class H2Link(Outgoing):
             self.h2.acknowledge_received_data(size_bytes, number)
         except (h2.exceptions.ProtocolError, KeyError, ValueError):
             return  # the stream is closed; h2 has credited the connection
-        self.flush_soon()
+        self._flush_soon()
 
     # ---- out
 
@@ -240,7 +235,7 @@ class H2Link(Outgoing):
             self._blocked.pop(number, None)
             stream.lose(BodyError(f"the stream is closed: {error}"))
             self.on_stream_lost(stream, h2.errors.ErrorCodes.STREAM_CLOSED)
-        self.flush_soon()
+        self._flush_soon()
 
     def _send_pending(self, stream: Stream) -> None:
         number = stream.number
@@ -300,14 +295,14 @@ class H2Link(Outgoing):
                 self.h2.reset_stream(stream.number, code)
             except (h2.exceptions.ProtocolError, KeyError):
                 return  # closed already
-            self.flush_soon()
+            self._flush_soon()
 
-    def flush_soon(self) -> None:
+    def _flush_soon(self) -> None:
         if not self._flush_planned and not self.is_lost:
             self._flush_planned = True
-            self._loop.call_soon(self.flush_now)
+            self._loop.call_soon(self._flush_now)
 
-    def flush_now(self) -> None:
+    def _flush_now(self) -> None:
         self._flush_planned = False
         if self.is_lost:
             return
@@ -325,7 +320,7 @@ class H2Link(Outgoing):
             return
         with contextlib.suppress(h2.exceptions.ProtocolError):
             self.h2.close_connection(code, reason.encode()[:200])
-        self.flush_now()
+        self._flush_now()
         self.transport.close()
         self._lose_all(BodyError(reason))
 

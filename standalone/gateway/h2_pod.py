@@ -101,9 +101,11 @@ class H2PodConnection(H2Link):
             return
         self.is_used = True
         call.is_sent = is_ended
-        self.flush_soon()
+        self._flush_soon()
 
     def on_event(self, event: Any) -> None:
+        if isinstance(event, h2.events.ConnectionTerminated):
+            self._go_away()
         if not isinstance(event, h2.events.ResponseReceived):
             return
         call = self.streams.get(event.stream_id)
@@ -126,7 +128,7 @@ class H2PodConnection(H2Link):
         else:
             stream.refuse(PodError("the pod closed the stream before it answered (does it speak HTTP/2?)"))
 
-    def on_terminated(self) -> None:
+    def _go_away(self) -> None:
         self.is_going_away = True
         if not self.streams:
             self.transport.close()
