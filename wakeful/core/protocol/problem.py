@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
 
 SHOWN_CHARACTERS = 80
 
@@ -73,9 +73,9 @@ def parse_json(body: bytes | memoryview, what: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise FailureError(FailureKind.INVALID, f"{what} is not valid JSON: {error}") from error
+        raise InvalidError(f"{what} is not valid JSON: {error}") from error
     except RecursionError as error:
-        raise FailureError(FailureKind.INVALID, f"{what} is nested too deeply") from error
+        raise InvalidError(f"{what} is nested too deeply") from error
 
 
 def shown(value: object) -> str:

@@ -1,0 +1,167 @@
+"""Open Inference Protocol in JSON: decode, every refusal with its words, encode with KServe's member order."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol import oip
+from wakeful.core.protocol.problem import SchemaError
+
+
+def body(**changes: Any) -> bytes:
+    tensor = {"name": "x", "shape": [2, 2], "datatype": "INT32", "data": [1, 2, 3, 4], **changes}
+    return json.dumps({"inputs": [{k: v for k, v in tensor.items() if v is not ...}]}).encode()
+
+
+def test_flat_and_nested_are_the_same() -> None:
+    flat = oip.decode_json(body()).inputs[0]
+    nested = oip.decode_json(body(data=[[1, 2], [3, 4]])).inputs[0]
+    assert flat == nested
+    assert (flat.shape, flat.size, flat.data) == ((2, 2), 4, [1, 2, 3, 4])
+
+
+def test_whole_request() -> None:
+    request = oip.decode_json(
+        b'{"id": "7", "parameters": {"a": 1}, "inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", '
+        b'"data": ["s"], "parameters": {"p": true}}], "outputs": [{"name": "y", "parameters": {"binary_data": true}}]}'
+    )
+    assert (request.id, request.parameters) == ("7", {"a": 1})
+    assert request.input("x").parameters == {"p": True}
+    assert request.outputs[0].is_binary
+    with pytest.raises(InvalidError, match="'z' is missing; the request has: x"):
+        request.input("z")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": [1, 2, 3]}, "input 'x': shape [2, 2] holds 4 elements, data has 3"),
+        ({"shape": [0, 2]}, "every dimension must be at least 1"),
+        ({"shape": [-1, 2]}, "every dimension must be at least 1"),
+        ({"shape": [2**63]}, "every dimension must be at least 1"),
+        ({"shape": [2**32, 2**32]}, "holds 18446744073709551616 elements"),
+        ({"shape": [1] * 40}, "40 dimensions"),
+        ({"datatype": "FLOAT"}, "datatype 'FLOAT'; known are BOOL"),
+        ({"datatype": "FP16"}, "which JSON cannot carry"),
+        ({"data": [[1, 2], [3]]}, "ragged: at depth 1, the first row has 2 elements and row 1 has 1"),
+        ({"data": [[1, 2], 3]}, "row 1 is a number"),
+        ({"data": [1, 2, 3, "4"]}, "element 3 of data is '4', which is not INT32"),
+        ({"data": [1, 2, None, 4]}, "element 2 of data is null"),
+        ({"data": [1, 2, [3], 4]}, "element 2 of data is an array"),
+        ({"data": [1, 2, 3.5, 4]}, "element 2 of data is 3.5, which is not INT32"),
+        ({"data": [1, 2, 2**31, 4]}, "outside INT32"),
+        ({"data": [True, 2, 3, 4]}, "element 0 of data is True"),
+        ({"datatype": "UINT8", "data": [1, 2, 3, -1]}, "outside UINT8 (0 to 255)"),
+        ({"datatype": "FP32", "data": [1, 2, 3, 1e39]}, "outside FP32"),
+        ({"datatype": "BOOL", "data": [True, 0, 1, 2]}, "BOOL takes true and false"),
+        ({"datatype": "BYTES", "data": ["a", "b", "c", 1]}, "element 3 of data is 1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_wrong_tensors_are_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        oip.decode_json(body(**changes))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "loc", "kind"),
+    [
+        (b"[]", ["body"], "dict_type"),
+        (b"{}", ["body", "inputs"], "missing"),
+        (b'{"inputs": []}', ["body", "inputs"], "too_short"),
+        (b'{"inputs": 3}', ["body", "inputs"], "list_type"),
+        (b'{"inputs": [3]}', ["body", "inputs", 0], "dict_type"),
+        (body(name=...), ["body", "inputs", 0, "name"], "missing"),
+        (body(shape=...), ["body", "inputs", 0, "shape"], "missing"),
+        (body(datatype=...), ["body", "inputs", 0, "datatype"], "missing"),
+        (body(data=...), ["body", "inputs", 0, "data"], "missing"),
+        (body(data="x"), ["body", "inputs", 0, "data"], "list_type"),
+        (body(shape=[2, "2"]), ["body", "inputs", 0, "shape", 1], "int_type"),
+        (body(shape=[2, True]), ["body", "inputs", 0, "shape", 1], "int_type"),
+        (body(shape="2"), ["body", "inputs", 0, "shape"], "list_type"),
+        (body(parameters=[]), ["body", "inputs", 0, "parameters"], "dict_type"),
+        (b'{"id": 3, "inputs": [{}]}', ["body", "id"], "str_type"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_schema_mismatch_names_the_place(raw: bytes, loc: list[Any], kind: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        oip.decode_json(raw)
+    assert caught.value.issues[0].as_json()["loc"] == loc
+    assert caught.value.issues[0].type == kind
+
+
+def test_refusals_of_the_whole() -> None:
+    one = json.loads(body())["inputs"][0]
+    with pytest.raises(InvalidError, match="'x' is given twice"):
+        oip.decode_json(json.dumps({"inputs": [one, one]}).encode())
+    with pytest.raises(InvalidError, match="at most 1024"):
+        oip.decode_json(json.dumps({"inputs": [one] * 1025}).encode())
+    with pytest.raises(InvalidError, match="empty"):
+        oip.decode_json(b"")
+    with pytest.raises(SchemaError) as caught:
+        oip.decode_json(
+            b'{"inputs": [{"name": "x", "shape": [1], "datatype": "BYTES", "data": ["a"]}], "outputs": [1]}'
+        )
+    assert caught.value.issues[0].loc == ("body", "outputs", 0)
+
+
+def test_whole_floats_are_integers() -> None:
+    assert oip.decode_json(body(data=[1.0, 2, 3.0, 4])).inputs[0].data == [1, 2, 3, 4]
+
+
+def response() -> oip.InferResponse:
+    return oip.InferResponse(
+        [
+            oip.Tensor("a", (2,), "FP32", np.array([1.5, float("nan")], "<f4")),
+            oip.Tensor("b", (1,), "BYTES", ["t"]),
+        ],
+        "m",
+        "7",
+    )
+
+
+def test_encoding_has_kserve_order_and_nulls() -> None:
+    text = oip.encode_json(response(), response().outputs).decode()
+    assert text == (
+        '{"model_name":"m","model_version":null,"id":"7","parameters":null,"outputs":['
+        '{"name":"a","shape":[2],"datatype":"FP32","parameters":null,"data":[1.5,null]},'
+        '{"name":"b","shape":[1],"datatype":"BYTES","parameters":null,"data":["t"]}]}'
+    )
+
+
+def test_outputs_are_selected_in_the_order_asked() -> None:
+    request = oip.decode_json(body())
+    assert [t.name for t in oip.select_outputs(request, response())] == ["a", "b"]
+    request.outputs = [oip.RequestedOutput("b")]
+    assert [t.name for t in oip.select_outputs(request, response())] == ["b"]
+    request.outputs = [oip.RequestedOutput("c")]
+    with pytest.raises(InvalidError, match="Unexpected inference output 'c': the model gives a, b"):
+        oip.select_outputs(request, response())
+
+
+def test_fp16_output_needs_binary() -> None:
+    with pytest.raises(InvalidError, match="binary_data"):
+        oip.encode_json(response(), [oip.Tensor("h", (1,), "FP16", [1.0])])
+
+
+RANGES = {"UINT8": (0, 255), "INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
+
+
+@given(st.sampled_from(sorted(RANGES)), st.data())
+def test_decode_gives_back_what_was_encoded(datatype: str, data: st.DataObject) -> None:
+    low, high = RANGES[datatype]
+    rows = data.draw(
+        st.lists(st.lists(st.integers(low, high), min_size=3, max_size=3), min_size=1, max_size=5)
+    )
+    tensor = {"name": "x", "shape": [len(rows), 3], "datatype": datatype, "data": rows}
+    decoded = oip.decode_json(json.dumps({"inputs": [tensor]}).encode()).inputs[0]
+    assert decoded.data == [value for row in rows for value in row]
