@@ -103,12 +103,13 @@ async def main(settings: Settings) -> int:
             finally:
                 await runner.cleanup()
 
+    status = 0
     try:
         await lifecycle.run_until(stop, run())
     except* httpserver.ListenError as group:
         log.error("cannot start", error=str(group.exceptions[0]))
-        return 1
-    return 0
+        status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -24,7 +24,17 @@ from standalone.knative.resources import (
 )
 from wakeful.core.api import knative_serving_names as names
 from wakeful.kit.informer import Informer
-from wakeful.kit.kube import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICES, ApiError, KubeClient, Obj, Resource
+from wakeful.kit.kube import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    ApiError,
+    KubeClient,
+    Obj,
+    Resource,
+    key_of,
+)
 
 OnChange = Callable[[Obj, Obj | None], None]
 """(object, previous or None); deletions too."""
@@ -91,11 +101,18 @@ class World:
         return made
 
     async def write_status(self, resource: Resource, obj: Obj, status: Obj) -> Obj:
-        """Write ``status`` if it differs; returns the object with it."""
-        if obj.get("status") == status:
-            return obj
-        changed = {**obj, "status": status}
-        made = await self.client.replace(resource, obj["metadata"]["namespace"], changed, "status")
+        """Write ``status`` if it differs; returns the object with it.
+
+        Only one controller writes the status of a kind, so the newest known version of the object carries it: labels
+        or spec that somebody else changed meanwhile are no conflict.
+        """
+        newest = self[resource].get(*key_of(obj))
+        if newest is None or newest["metadata"].get("uid") != obj["metadata"].get("uid"):
+            newest = obj
+        if newest.get("status") == status:
+            return newest
+        changed = {**newest, "status": status}
+        made = await self.client.replace(resource, newest["metadata"]["namespace"], changed, "status")
         self[resource].observe(made)
         return made
 
