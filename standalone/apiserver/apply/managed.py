@@ -20,6 +20,7 @@ import orjson
 from standalone.apiserver.apply import fieldset, merge, removal, walk
 from standalone.apiserver.apply.entries import Entry, Managers, describe
 from standalone.apiserver.apply.fieldset import FieldSet
+from standalone.apiserver.errors import StatusError
 from standalone.apiserver.schema.node import ANY, Node, Schema, compiled
 
 Obj = dict[str, Any]
@@ -27,8 +28,11 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
 
 
-class ApplyError(ValueError):
+class ApplyError(StatusError):
     """An apply configuration that cannot be applied (HTTP 400); the message says what to change."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(400, "BadRequest", message)
 
 
 class ApplyConflict(Exception):

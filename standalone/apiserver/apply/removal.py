@@ -47,7 +47,7 @@ def _from_map(node: Node, value: dict[str, Any], last: FieldSet, owned: FieldSet
         below = children(fields)
         if below:
             rest = _from(walk.sub_node(node, name), kept[name], below, now if now is not None else _NOTHING)
-            if rest in ({}, []) and kept[name]:
+            if rest in ({}, []) and kept[name] and not (now is not None and is_member(now)):
                 del kept[name]
             else:
                 kept[name] = rest

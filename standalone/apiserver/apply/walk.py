@@ -187,13 +187,13 @@ def _map_changes(node: Node, old: Obj, new: Obj, path: str) -> _Pair:
     for key, after in new.items():
         has_old = key in old
         before = old[key] if has_old else None
-        if before is after and has_old:
-            continue
         kind = type(after)
-        if has_old and kind is type(before) and kind is not dict and kind is not list:
-            if before != after:
+        if has_old and kind is type(before):
+            if before == after:  # one comparison in C spares the walk; true for 1 deep inside is not noticed
+                continue
+            if kind is not dict and kind is not list:
                 changed["f:" + key] = MEMBER
-            continue
+                continue
         pair = _value_changes(sub_node(node, key), before, after, has_old, True, f"{path}.{key}")
         _put(changed, removed, "f:" + key, pair)
     for key, before in old.items():
@@ -229,7 +229,7 @@ def _list_changes(node: Node, old: list[Any], new: list[Any], path: str) -> _Pai
     for key, item in after.items():
         if key not in before:
             changed[key] = _fields(items, item, False, False, path) or MEMBER
-        elif before[key] is not item:
+        elif before[key] != item:
             _put(changed, removed, key, _value_changes(items, before[key], item, True, True, path))
     for key, item in before.items():
         if key not in after:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from standalone.apiserver.kinds import Kind
+from standalone.apiserver.schema import core, structural
 from standalone.apiserver.schema.core_defaults_pod import (
     default_pod,
     default_template,
@@ -27,7 +28,13 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 def default_core(kind: Kind, obj: Obj) -> None:
-    """Fill in the defaults of a built-in kind, in place; other kinds are left alone."""
+    """Fill in the defaults of a built-in kind, in place; other kinds are left alone.
+
+    Nulls go and quantities become text first, as in the schema's own defaulting.
+    """
+    schema = core.core_schema(kind.group, kind.version, kind.kind)
+    if schema is not None:
+        structural.apply_defaults(schema, obj)
     default = _DEFAULTS.get((kind.group, kind.kind))
     if default is not None:
         default(obj)
