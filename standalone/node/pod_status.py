@@ -181,7 +181,6 @@ def _condition(
     condition: Obj = {
         "type": name,
         "status": status,
-        "lastProbeTime": None,
         "lastTransitionTime": old["lastTransitionTime"] if same else stamp(now),
     }
     if not is_true and why[0]:

@@ -18,6 +18,7 @@ from typing import Any
 EAGER_FIRST_S = 0.02
 EAGER_GROWTH = 1.3
 EAGER_MAX_S = 0.5
+FIRST_TICK_S = 1.0
 
 
 class Kind(StrEnum):
@@ -74,7 +75,9 @@ class Probe:
 def begin(timing: Timing, now: float) -> Probe:
     """The probe of a container that started ``now``."""
     first = now + timing.initial_delay_s
-    return Probe(timing, first, first)
+    # Nothing answers in the first moments of a process; that is not yet worth an Unhealthy event.
+    tick = first + min(timing.period_s, FIRST_TICK_S) if timing.is_eager else first
+    return Probe(timing, first, tick)
 
 
 def step(probe: Probe, is_good: bool, now: float) -> tuple[Probe, bool]:

@@ -74,7 +74,7 @@ class Prober:
         except TimeoutError:
             return Result(False, f"no answer within {timeout_s:g}s ({_describe(action, target)})")
         except (OSError, aiohttp.ClientError, ValueError, EOFError) as error:
-            text = str(error) or type(error).__name__
+            text = _reason(error)
             return Result(False, f"{_describe(action, target)}: {text}{_hint(error, action, target)}")
 
     async def _dispatch(self, action: Obj, target: Target) -> Result:
@@ -151,6 +151,13 @@ def _describe(action: Obj, target: Target) -> str:
             with contextlib.suppress(ValueError, TypeError):
                 return f"{kind} on 127.0.0.1:{_port(spec, target)}"
     return next((kind for kind in ("exec", "sleep") if kind in action), "probe")
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    return str(error) or type(error).__name__
 
 
 def _hint(error: BaseException, action: Obj, target: Target) -> str:

@@ -58,7 +58,7 @@ def test_probe_verdicts_need_their_thresholds(results: list[bool], good: int, ba
 def test_first_readiness_is_quick_and_failures_count_only_on_ticks() -> None:
     state = probe_state.begin(probe_state.parse_timing(Kind.READINESS, {"periodSeconds": 10}), 0.0)
     counted, attempts = 0, 0
-    while state.due_at < 10.0:
+    while state.due_at < 11.0:
         state, is_failure = probe_state.step(state, False, state.due_at)
         counted, attempts = counted + is_failure, attempts + 1
     assert counted == 1 and attempts > 15
