@@ -133,9 +133,8 @@ class Collector:
         if ORPHAN in finalizers:
             await self._orphan(entry.uid)
             await self._finish(entry, ORPHAN)
-        elif FOREGROUND in finalizers:
-            if await self._empty(entry.uid):
-                await self._finish(entry, FOREGROUND)
+        elif FOREGROUND in finalizers and await self._empty(entry.uid):
+            await self._finish(entry, FOREGROUND)
 
     async def _orphan(self, uid: str) -> None:
         for place in self._store.owners.dependents(uid):

@@ -15,6 +15,7 @@ from standalone.apiserver.errors import Cause
 from standalone.apiserver.server_types import Request, User
 
 MAX_MANAGER = 128
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,23 @@ def decode(request: Request) -> Any:
         raise errors.bad_request("the body is empty: an object was expected")
     if media == "application/yaml" or media.endswith("+yaml"):
         return decode_yaml(request.body)
-    if "protobuf" in media or (media and not media.endswith("json") and media != "application/octet-stream"):
+    if media == PROTOBUF:
+        return _decode_protobuf(request.body)
+    if media and not media.endswith("json") and media != "application/octet-stream":
         raise errors.unsupported_media(
             f"the body of the request was in an unknown format ({media[:80]}) - accepted media types include: "
             "application/json, application/yaml"
         )
     return decode_json(request.body)
+
+
+def _decode_protobuf(body: bytes) -> Any:
+    from standalone.apiserver import server_protobuf
+
+    try:
+        return server_protobuf.decode(body)
+    except server_protobuf.ProtobufError as error:
+        raise errors.bad_request(str(error)) from error
 
 
 def decode_json(body: bytes) -> Any:

@@ -21,9 +21,8 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _GENERATED = frozenset(
-    ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "Ingress", "NetworkPolicy")
-    + ("PodDisruptionBudget", "EndpointSlice", "CustomResourceDefinition")
-    + ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    "Deployment ReplicaSet StatefulSet DaemonSet Job CronJob Ingress NetworkPolicy PodDisruptionBudget EndpointSlice "
+    "CustomResourceDefinition MutatingWebhookConfiguration ValidatingWebhookConfiguration".split()
 )
 _FREE_STATUS = frozenset(("Pod", "Node"))
 MAX_ANNOTATION_BYTES = 256 * 1024

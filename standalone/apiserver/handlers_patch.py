@@ -73,8 +73,7 @@ def _apply(kind: Kind, media: str, present: Obj, body: Any) -> Any:
 def _checked(value: Any, kind: Kind, present: Obj) -> Obj:
     """The patched value is still an object of this kind and name."""
     name = present["metadata"]["name"]
-    obj = handlers_schema.read_object(value, kind, name)
-    return obj
+    return handlers_schema.read_object(value, kind, name)
 
 
 async def _server_side_apply(

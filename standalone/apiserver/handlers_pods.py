@@ -45,7 +45,11 @@ def log(context: Context, target: Target, request: Request) -> Response | Stream
 
     def start(sink: Sink) -> Callable[[], None]:
         task = asyncio.get_running_loop().create_task(_copy(context, entry, container, reader, sink, follows))
-        return lambda: None if task.cancel() else None
+
+        def end() -> None:
+            task.cancel()
+
+        return end
 
     return Stream(TEXT, start)
 
@@ -58,7 +62,7 @@ async def _copy(
         is_last = not follows or not _is_running(context, entry, container)
         for piece in reader.read(is_last):
             sink.write(piece)
-            while sink.waiting_bytes() > PAUSE_BYTES:
+            while sink.waiting_bytes() > PAUSE_BYTES:  # noqa: ASYNC110 a socket tells no event to wait for
                 await asyncio.sleep(FOLLOW_S)
         if is_last or reader.is_exhausted():
             sink.close()

@@ -209,7 +209,7 @@ class Store:
 
     async def close(self) -> None:
         """Wait for queued writes, then close the database."""
-        while self._is_committing:
+        while self._is_committing:  # noqa: ASYNC110 once, at shutdown
             await asyncio.sleep(0.001)
         self._thread.shutdown()
         self._database.close()

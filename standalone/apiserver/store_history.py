@@ -13,8 +13,8 @@ from collections import deque
 from standalone.apiserver import errors
 from standalone.apiserver.store_entries import Event
 
-MAX_EVENTS = 20_000
-MAX_BYTES = 64 * 1024 * 1024
+MAX_EVENTS = 10_000
+MAX_BYTES = 48 * 1024 * 1024
 
 
 class History:
