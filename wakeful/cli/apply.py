@@ -1,8 +1,8 @@
 """``wakeful apply -f``: server-side apply of manifests, for machines without kubectl.
 
 Takes files, folders (their ``*.yaml``, ``*.yml`` and ``*.json``) and ``-``. Applies in the order given and says for
-each object what happened, in kubectl's words. Stops at the first failure of a document but tries the rest, so that
-every mistake is seen in one go; exit status 1 then.
+each object what happened, in kubectl's words. A document that is refused does not stop the others, so that every
+mistake is seen in one go; exit status 1 then.
 """
 
 from __future__ import annotations

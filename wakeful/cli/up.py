@@ -74,9 +74,8 @@ async def _get_ready(layout: Layout, options: Options, supervisor: Supervisor) -
     await supervisor.ready("apiserver", deadline)
     async with KubeClient(read_kubeconfig(layout.kubeconfig), "wakeful-install") as client:
         await install.install(client, options)
-    async with asyncio.TaskGroup() as group:
-        for name in ("controller", "knative", "node", "gateway", "eventing"):
-            group.create_task(supervisor.ready(name, deadline))
+    names = ("controller", "knative", "node", "gateway", "eventing")
+    await asyncio.gather(*(supervisor.ready(name, deadline) for name in names))
 
 
 def _check(layout: Layout, options: Options) -> None:
