@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from eventing.dispatcher import Dispatcher
 from eventing.ports import Broker, StoreError
 from eventing.routes import Routes
+from wakeful.core.api import eventing
 from wakeful.kit import logs
 from wakeful.kit.informer import Informer
 from wakeful.kit.kube import KubeClient, Obj, Resource
@@ -42,7 +43,7 @@ class Watch:
             group.create_task(self._run_after_sync())
 
     def on_broker(self, type_: str, obj: Obj, _: Obj | None) -> None:
-        if type_ == "DELETED":
+        if type_ == "DELETED" or not eventing.is_ours(obj):
             self._forget(self._routes.drop_broker(obj))
         else:
             self._wake(self._routes.put_broker(obj))
