@@ -25,7 +25,6 @@ _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "token": ("authentication.k8s.io", "v1", "TokenRequest", ("create",)),
     "log": ("", "v1", "Pod", ("get",)),
     "finalize": ("", "v1", "Namespace", ("update",)),
-    "ephemeralcontainers": ("", "v1", "Pod", _STATUS_VERBS),
 }
 
 

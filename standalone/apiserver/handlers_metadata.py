@@ -21,8 +21,21 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _GENERATED = frozenset(
-    "Deployment ReplicaSet StatefulSet DaemonSet Job CronJob Ingress NetworkPolicy PodDisruptionBudget EndpointSlice "
-    "CustomResourceDefinition MutatingWebhookConfiguration ValidatingWebhookConfiguration".split()
+    [
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "DaemonSet",
+        "Job",
+        "CronJob",
+        "Ingress",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "EndpointSlice",
+        "CustomResourceDefinition",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ]
 )
 _FREE_STATUS = frozenset(("Pod", "Node"))
 MAX_ANNOTATION_BYTES = 256 * 1024

@@ -9,13 +9,15 @@ Invariant: one row a served version; the short names are kubectl's.
 
 from __future__ import annotations
 
-from standalone.apiserver.kinds import VERBS, Kind, ScalePaths
+import dataclasses
+from typing import Any
+
+from standalone.apiserver.kinds import Kind, ScalePaths
 
 ALL = ("all",)
 STATUS = ("status",)
 SCALED = ("status", "scale")
 _SELECTED = ScalePaths(selector=".spec.selector")
-_CREATE_ONLY = ("create",)
 
 
 def _kind(
@@ -23,14 +25,11 @@ def _kind(
     kind: str,
     plural: str,
     *,
-    namespaced: bool = True,
     short: str = "",
     categories: tuple[str, ...] = (),
     subresources: tuple[str, ...] = (),
-    storage: str = "",
-    served: tuple[str, ...] = (),
-    verbs: tuple[str, ...] = VERBS,
 ) -> Kind:
+    """A row of a namespaced kind."""
     group, _, version = group_version.rpartition("/")
     return Kind(
         group=group,
@@ -38,22 +37,30 @@ def _kind(
         kind=kind,
         plural=plural,
         singular=kind.lower(),
-        namespaced=namespaced,
+        namespaced=True,
         short_names=tuple(short.split()),
         categories=categories,
         subresources=subresources,
-        storage_version=storage,
-        served_versions=served,
         scale=_SELECTED if "scale" in subresources else None,
-        verbs=verbs,
     )
 
 
-POD_SUBRESOURCES = ("status", "log", "eviction", "binding", "ephemeralcontainers")
+def _wide(*names: str, **more: Any) -> Kind:
+    """A row of a cluster-scoped kind."""
+    return dataclasses.replace(_kind(*names, **more), namespaced=False)
+
+
+def _review(group: str, kind: str, namespaced: bool = False) -> Kind:
+    """A question that is answered by ``handlers_reviews`` and never stored."""
+    row = _kind(f"{group}.k8s.io/v1", kind, f"{kind.lower()}s")
+    return dataclasses.replace(row, namespaced=namespaced, verbs=("create",))
+
+
+POD_SUBRESOURCES = ("status", "log", "eviction", "binding")
 
 CORE: tuple[Kind, ...] = (
-    _kind("v1", "Namespace", "namespaces", namespaced=False, short="ns", subresources=("status", "finalize")),
-    _kind("v1", "Node", "nodes", namespaced=False, short="no", subresources=STATUS),
+    _wide("v1", "Namespace", "namespaces", short="ns", subresources=("status", "finalize")),
+    _wide("v1", "Node", "nodes", short="no", subresources=STATUS),
     _kind("v1", "Pod", "pods", short="po", categories=ALL, subresources=POD_SUBRESOURCES),
     _kind("v1", "Service", "services", short="svc", categories=ALL, subresources=STATUS),
     _kind("v1", "Endpoints", "endpoints", short="ep"),
@@ -61,7 +68,7 @@ CORE: tuple[Kind, ...] = (
     _kind("v1", "Secret", "secrets"),
     _kind("v1", "ServiceAccount", "serviceaccounts", short="sa", subresources=("token",)),
     _kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims", short="pvc", subresources=STATUS),
-    _kind("v1", "PersistentVolume", "persistentvolumes", namespaced=False, short="pv", subresources=STATUS),
+    _wide("v1", "PersistentVolume", "persistentvolumes", short="pv", subresources=STATUS),
     _kind("v1", "Event", "events", short="ev"),
     _kind("v1", "ResourceQuota", "resourcequotas", short="quota", subresources=STATUS),
     _kind("v1", "LimitRange", "limitranges", short="limits"),
@@ -86,69 +93,39 @@ CORE: tuple[Kind, ...] = (
     _kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", short="pdb", subresources=STATUS),
     _kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies", short="netpol"),
     _kind("networking.k8s.io/v1", "Ingress", "ingresses", short="ing", subresources=STATUS),
-    _kind("networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False),
+    _wide("networking.k8s.io/v1", "IngressClass", "ingressclasses"),
     _kind("rbac.authorization.k8s.io/v1", "Role", "roles"),
     _kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"),
-    _kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False),
-    _kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
-    _kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False, short="sc"),
-    _kind("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", namespaced=False, short="pc"),
-    _kind(
+    _wide("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles"),
+    _wide("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings"),
+    _wide("storage.k8s.io/v1", "StorageClass", "storageclasses", short="sc"),
+    _wide("scheduling.k8s.io/v1", "PriorityClass", "priorityclasses", short="pc"),
+    _wide(
         "admissionregistration.k8s.io/v1",
         "MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
-        namespaced=False,
         categories=("api-extensions",),
     ),
-    _kind(
+    _wide(
         "admissionregistration.k8s.io/v1",
         "ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
-        namespaced=False,
         categories=("api-extensions",),
     ),
-    _kind(
+    _wide(
         "apiextensions.k8s.io/v1",
         "CustomResourceDefinition",
         "customresourcedefinitions",
-        namespaced=False,
         short="crd crds",
         categories=("api-extensions",),
         subresources=STATUS,
     ),
-    # Questions, not objects: answered by ``handlers_reviews`` and never stored.
-    _kind(
-        "authorization.k8s.io/v1",
-        "SelfSubjectAccessReview",
-        "selfsubjectaccessreviews",
-        namespaced=False,
-        verbs=_CREATE_ONLY,
-    ),
-    _kind(
-        "authorization.k8s.io/v1",
-        "SelfSubjectRulesReview",
-        "selfsubjectrulesreviews",
-        namespaced=False,
-        verbs=_CREATE_ONLY,
-    ),
-    _kind(
-        "authorization.k8s.io/v1",
-        "SubjectAccessReview",
-        "subjectaccessreviews",
-        namespaced=False,
-        verbs=_CREATE_ONLY,
-    ),
-    _kind(
-        "authorization.k8s.io/v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", verbs=_CREATE_ONLY
-    ),
-    _kind(
-        "authentication.k8s.io/v1",
-        "SelfSubjectReview",
-        "selfsubjectreviews",
-        namespaced=False,
-        verbs=_CREATE_ONLY,
-    ),
-    _kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False, verbs=_CREATE_ONLY),
+    _review("authorization", "SelfSubjectAccessReview"),
+    _review("authorization", "SelfSubjectRulesReview"),
+    _review("authorization", "SubjectAccessReview"),
+    _review("authorization", "LocalSubjectAccessReview", namespaced=True),
+    _review("authentication", "SelfSubjectReview"),
+    _review("authentication", "TokenReview"),
 )
 
 REVIEW_GROUPS = ("authorization.k8s.io", "authentication.k8s.io")

@@ -15,20 +15,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import cast
-from urllib.parse import unquote
-
-import httptools
 
 from standalone.apiserver import errors
+from standalone.apiserver.server_reader import RequestReader
 from standalone.apiserver.server_types import Request, Response, Stream, error_response, frame
 from wakeful.kit import logs
 
 Answer = Response | Stream
 Dispatch = Callable[[Request], Answer | Awaitable[Answer]]
 
-MAX_HEAD_BYTES = 64 * 1024
-MAX_BODY_BYTES = 3 * 1024 * 1024
-"""What kube-apiserver takes for one object."""
 MAX_PIPELINED = 32
 REQUEST_S = 30.0
 """A request must arrive completely within this."""
@@ -45,7 +40,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, dispatch: Dispatch, connections: set[Connection]) -> None:
         self._dispatch = dispatch
         self._connections = connections
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self._begin, self._continue, self._take)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -54,8 +49,6 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._is_closing = False
         self._since = asyncio.get_running_loop().time()
-        self._is_receiving = False
-        self._reset()
 
     # -- asyncio's callbacks
 
@@ -75,16 +68,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(
-                errors.bad_request("protocol upgrades are not supported: use HTTP/1.1 without Upgrade")
-            )
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._refuse(cause if isinstance(cause, errors.StatusError) else errors.bad_request(str(error)))
-        except httptools.HttpParserError as error:
-            self._refuse(errors.bad_request(f"malformed HTTP request: {error}"))
+            self._reader.feed(data)
+        except errors.StatusError as error:
+            self._refuse(error)
+
+    def _begin(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+
+    def _continue(self) -> None:
+        if self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -94,58 +87,9 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._next()
 
-    # -- httptools' callbacks
-
-    def _reset(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._head_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-
-    def on_message_begin(self) -> None:
-        self._reset()
-        self._is_receiving = True
-        self._since = asyncio.get_running_loop().time()
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        self._count_head(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise errors.StatusError(431, "BadRequest", f"request head is over {MAX_HEAD_BYTES} bytes")
-
-    def on_headers_complete(self) -> None:
-        length = self._headers.get("content-length", "")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            raise errors.too_large(MAX_BODY_BYTES)
-        if self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
-        if self._body_bytes > MAX_BODY_BYTES:
-            raise errors.too_large(MAX_BODY_BYTES)
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        self._is_receiving = False
-        url = httptools.parse_url(self._url)
-        path = url.path.decode("latin-1") if url.path else "/"
-        query = url.query.decode("latin-1") if url.query else ""
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        method = self._parser.get_method().decode("latin-1")
-        if "%" in path:
-            path = unquote(path)
-        request = Request(method, path, query, self._headers, body)
-        if not self._parser.should_keep_alive():
-            self._is_closing = True
+    def _take(self, request: Request, keeps_alive: bool) -> None:
+        """The reader's callback: a request is complete."""
+        self._is_closing = self._is_closing or not keeps_alive
         self._waiting.append(request)
         if len(self._waiting) > MAX_PIPELINED and self._transport is not None:
             self._transport.pause_reading()
@@ -247,8 +191,8 @@ class Connection(asyncio.Protocol):
         """Cut the connection when its peer takes too long. Called every few seconds with the loop's time."""
         waited_s = now - self._since
         is_stalled = self._is_paused and waited_s > STALLED_S
-        is_slow = self._is_receiving and not self._is_busy and waited_s > REQUEST_S
-        is_idle = not self._is_busy and not self._is_receiving and waited_s > IDLE_S
+        is_slow = self._reader.is_receiving and not self._is_busy and waited_s > REQUEST_S
+        is_idle = not self._is_busy and not self._reader.is_receiving and waited_s > IDLE_S
         if is_stalled or is_slow or is_idle:
             self.abort()
 

@@ -18,6 +18,7 @@ import orjson
 
 from standalone.apiserver import errors, watch_rendering
 from standalone.apiserver.kinds import Kind
+from standalone.apiserver.kinds_core import CRD_RESOURCE
 from standalone.apiserver.routes_target import Flavor
 from standalone.apiserver.server_types import Sink, frame
 from standalone.apiserver.store import Store
@@ -127,6 +128,11 @@ class Hub:
                 shared: dict[tuple[str, Entry, str], bytes] = {}
                 for group in list(groups.values()):
                     self._publish(group, changed, shared)
+
+            if resource == CRD_RESOURCE:
+                for event in changed:
+                    if event.type == DELETED:
+                        self.end_resource(event.entry.key[1])
 
     def _publish(
         self, group: _Group, events: list[Event], shared: dict[tuple[str, Entry, str], bytes]
