@@ -72,7 +72,7 @@ class RequestReader:
 
     def _feed_some(self, data: bytes) -> bytes:
         rest = b""
-        exchange, was_in_head = self.exchange, self.is_in_head
+        exchange, was_in_head, counted = self.exchange, self.is_in_head, self._head_bytes
         fed = exchange.body.total if exchange is not None else 0
         try:
             self._parser.feed_data(data)
@@ -86,7 +86,8 @@ class RequestReader:
         if self._bad is not None:
             raise self._bad
         if self.is_in_head and was_in_head:
-            self._count_head(len(data))  # a line that does not end is seen by no callback
+            # a line that does not end is seen by no callback
+            self._count_head(max(len(data) - (self._head_bytes - counted), 0))
         elif self._is_in_body and self.exchange is exchange and exchange is not None:
             self._framing_bytes += len(data) - (exchange.body.total - fed)
             if self._framing_bytes > FRAMING_SLACK_BYTES + FRAMING_FACTOR * exchange.body.total:

@@ -31,11 +31,16 @@ class H2Exchange(Stream):
         self.body = self.inbox
         self.is_started = False
         self.task: asyncio.Task[None] | None = None
+        self._kept: Headers = []
 
     def start(self, status: int, headers: Headers, has_body: bool = True) -> None:
         self.is_started = True
-        if not self.is_lost:
-            self.link.send_answer(self, [(b":status", b"%d" % status), *headers])
+        self._kept = [(b":status", b"%d" % status), *headers]
+
+    def flush(self) -> None:
+        kept, self._kept = self._kept, []
+        if kept and not self.is_lost:
+            self.link.send_answer(self, kept, is_last=False)
 
     def want_body(self) -> None:
         pass
@@ -47,11 +52,21 @@ class H2Exchange(Stream):
         self.link.reset(self, h2.errors.ErrorCodes.INTERNAL_ERROR)
 
     def write(self, data: bytes) -> None:
+        self.flush()
         if self.head.method != b"HEAD":
             super().write(data)
 
     def finish(self, data: bytes, trailers: Headers) -> None:
-        super().finish(b"" if self.head.method == b"HEAD" else data, trailers)
+        if self.head.method == b"HEAD":
+            data = b""
+        if self._kept and not data and not trailers and not self.is_lost:
+            # one frame for an answer of headers only: gRPC's "trailers-only" must end with it
+            kept, self._kept = self._kept, []
+            self.is_finishing = self.is_sent = True
+            self.link.send_answer(self, kept, is_last=True)
+            return
+        self.flush()
+        super().finish(data, trailers)
 
 
 class H2Front(H2Link):
@@ -104,12 +119,16 @@ class H2Front(H2Link):
         if isinstance(stream, H2Exchange) and stream.task is not None:
             stream.task.cancel()
 
-    def send_answer(self, stream: H2Exchange, headers: Headers) -> None:
-        """Send status and headers."""
+    def send_answer(self, stream: H2Exchange, headers: Headers, *, is_last: bool) -> None:
+        """Send status and headers; ``is_last``: nothing follows."""
         try:
-            self.h2.send_headers(stream.number, headers)
+            self.h2.send_headers(stream.number, headers, end_stream=is_last)
         except h2.exceptions.ProtocolError:
             self.reset(stream, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            return
+        if is_last:
+            self.on_sent(stream)
+            self._forget_if_done(stream)
         self._flush_soon()
 
     def on_sent(self, stream: Stream) -> None:

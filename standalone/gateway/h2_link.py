@@ -17,12 +17,12 @@ from collections import deque
 from typing import Any
 
 import h2.config
-import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
 
+from standalone.gateway.h2_state import GracefulConnection
 from standalone.gateway.inbox import BodyError, Headers, Inbox
 from standalone.gateway.outgoing import Outgoing
 from standalone.gateway.settings import Limits
@@ -127,7 +127,7 @@ class H2Link(Outgoing):
             validate_outbound_headers=False,
             normalize_outbound_headers=False,
         )
-        self.h2 = h2.connection.H2Connection(config)
+        self.h2 = GracefulConnection(config)
         codes = h2.settings.SettingCodes
         changes = {
             codes.INITIAL_WINDOW_SIZE: limits.h2_stream_window_bytes,

@@ -15,7 +15,7 @@ import h2.exceptions
 
 from standalone.gateway.exchange import Answer, DialError, Head, PodError
 from standalone.gateway.h2_link import H2Link, Stream
-from standalone.gateway.inbox import Headers
+from standalone.gateway.inbox import BodyError, Headers
 from standalone.gateway.settings import Limits
 
 
@@ -105,7 +105,7 @@ class H2PodConnection(H2Link):
 
     def on_event(self, event: Any) -> None:
         if isinstance(event, h2.events.ConnectionTerminated):
-            self._go_away()
+            self._go_away(event.last_stream_id or 0)
         if not isinstance(event, h2.events.ResponseReceived):
             return
         call = self.streams.get(event.stream_id)
@@ -128,8 +128,12 @@ class H2PodConnection(H2Link):
         else:
             stream.refuse(PodError("the pod closed the stream before it answered (does it speak HTTP/2?)"))
 
-    def _go_away(self) -> None:
+    def _go_away(self, last_number: int) -> None:
         self.is_going_away = True
+        for number in [n for n in self.streams if n > last_number]:
+            call = self.streams.pop(number)
+            self.on_stream_lost(call, h2.errors.ErrorCodes.REFUSED_STREAM)
+            call.lose(BodyError("the pod is going away"))
         if not self.streams:
             self.transport.close()
 
