@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import kopf
+from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
 from controller import connection, handlers, operator, settings
@@ -71,7 +73,7 @@ class Scope:
 
 
 async def _serve(
-    config: settings.Settings, api: connection.Api, configuration: connection.Configuration, scope: Scope
+    config: settings.Settings, api: connection.Api, configuration: Configuration, scope: Scope
 ) -> int:
     cache, queue = Cache(), WorkQueue[Key]()
     facts, authority = Facts(api, scope.namespace), Authority(api, scope.namespace)
@@ -88,7 +90,7 @@ async def _serve(
         log.error("cannot start", error=str(error))
         return 1
 
-    def build() -> operator.kopf.OperatorRegistry:
+    def build() -> kopf.OperatorRegistry:
         registry = operator.build_registry(configuration)
         handlers.register(registry, cache, queue)
         return registry

@@ -24,7 +24,8 @@ from wakeful.core.api import (
     inferenceservice_validate,
     servingruntime,
 )
-from wakeful.core.api.isvc_problem import Obj, mapping, text
+from wakeful.core.api import isvc_names as names
+from wakeful.core.api.isvc_problem import Obj, Problem, mapping, text
 from wakeful.kit import logs
 from wakeful.kit.kube import SECRETS, Resource
 
@@ -126,9 +127,7 @@ class Reviewer:
 
     async def _secrets(self, review: Review, needed: list[str]) -> dict[str, Obj]:
         found: dict[str, Obj] = {}
-        is_spec = mapping(mapping(review.obj.get("metadata")).get("annotations")).get(
-            podmutation.names.STORAGE_SPEC
-        )
+        is_spec = mapping(mapping(review.obj.get("metadata")).get("annotations")).get(names.STORAGE_SPEC)
         for name in needed:
             try:
                 secret = await self._api.get(SECRETS.path(review.namespace, name))
@@ -194,7 +193,7 @@ def _patch(before: Obj, after: Obj) -> list[Obj]:
     return operations
 
 
-def _refusal(problems: list[inferenceservice_validate.Problem]) -> str:
+def _refusal(problems: list[Problem]) -> str:
     shown = "; ".join(str(item) for item in problems[:SHOWN_PROBLEMS])
     more = len(problems) - SHOWN_PROBLEMS
     return shown + (f"; and {more} more" if more > 0 else "")

@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client import CollectorRegistry
 
+from standalone.knative import eventing
 from standalone.knative.autoscaler_http import build_app
 from standalone.knative.metrics import ScalerCollector
 from standalone.knative.resources import (
@@ -99,7 +100,7 @@ async def main(settings: Settings) -> int:
             runner = await httpserver.start(build_app(serving.autoscaler, wrong, registry), listen)
             log.info("listening", address=listen)
             try:
-                await serving.run()
+                await asyncio.gather(serving.run(), eventing.run(client, settings))
             finally:
                 await runner.cleanup()
 

@@ -1,0 +1,250 @@
+"""The scikit-learn runtime as a process: flags, what it says when it cannot start, SIGTERM, and after a fork."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+
+FORK_TO_READY_BOUND_MS = 250
+"""Aim: 40 ms plus load on an idle machine; the bound leaves room for two busy cores."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("iris")
+    features, classes = load_iris(return_X_y=True)
+    joblib.dump(LogisticRegression(max_iter=1000).fit(features, classes), found / "model.joblib")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, "-m", "runtimes.sklearn", *flags]
+
+
+def fails(*flags: str, **environ: str) -> tuple[int, str]:
+    done = subprocess.run(
+        command(*flags, f"--http_port={free_port()}", "--http_address=127.0.0.1"),
+        env={"PATH": os.environ["PATH"], **environ},
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+@contextmanager
+def serving(folder: Path, *flags: str, **environ: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = free_port()
+    process = subprocess.Popen(
+        command(
+            "--model_name=iris",
+            "--model_dir",
+            str(folder),
+            "--http_port=1",
+            *flags,
+            "--http-port",
+            str(port),
+            "--http_address=127.0.0.1",
+        ),  # fmt: skip
+        env={"PATH": os.environ["PATH"], **environ},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def get(url: str, body: Any = None) -> tuple[int, Any, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, json.load(response), response.headers
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error), error.headers
+
+
+def until_ready(url: str, deadline_s: float = 30.0) -> Any:
+    deadline = time.monotonic() + deadline_s
+    while True:
+        try:
+            return get(f"{url}/v2/health/ready")[2]
+        except OSError:
+            assert time.monotonic() < deadline, "the server did not become ready"
+            time.sleep(0.005)
+
+
+def test_serves_until_sigterm_with_kserves_flags(folder: Path) -> None:
+    flags = ("--workers", "2", "--enable_grpc=false", "--grpc_port", "9999", "--enable_docs_url")
+    with serving(folder, *flags, WAKEFUL_STARTED_AT=str(time.time())) as (process, url):
+        headers = until_ready(url)
+        assert "import;dur=" in headers["Server-Timing"]
+        assert get(f"{url}/v1/models/iris:predict", {"instances": [[5.1, 3.5, 1.4, 0.2]]})[1] == {
+            "predictions": [0]
+        }
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--modle_name=x",), "unknown flag --modle_name (did you mean --model_name?)"),
+        (("--http_port=eighty",), "--http_port takes a whole number, got 'eighty'"),
+        (("--http_port=70000",), "--http_port must be from 0 to 65535"),
+        (("--max_threads=0",), "--max_threads must be from 1"),
+        (("--model_name=a/b",), "cannot be part of a URL"),
+        (("--predictor_host=x",), "transformer"),
+        (("loose",), "is not a flag"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_wrong_flags_end_with_one_sentence(flags: tuple[str, ...], words: str) -> None:
+    from wakeful.serving import settings
+
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.parse(flags)
+    assert words in str(caught.value)
+
+
+def test_flags_last_wins_and_a_missing_value_is_named(folder: Path) -> None:
+    from wakeful.serving import settings
+
+    parsed = settings.parse(["--http_port=1", "--http-port", "2", "--workers=3", "--enable_docs_url"])
+    assert (parsed.settings.http_port, parsed.ignored) == (2, ("workers", "enable_docs_url"))
+    with pytest.raises(settings.SettingsError, match="needs a value"):
+        settings.parse(["--model_name"])
+    with pytest.raises(settings.SettingsError, match="true or false"):
+        settings.parse(["--enable_repository=perhaps"])
+    assert settings.parse(["--enable_repository"]).settings.enable_repository
+    assert fails("--nope=1")[0] == 2
+
+
+def test_load_failures_name_file_and_cause(tmp_path: Path, folder: Path) -> None:
+    status, line = fails("--model_dir", str(tmp_path / "absent"))
+    assert (status, "does not exist" in line) == (1, True)
+    (tmp_path / "model.joblib").write_bytes(b"not a pickle")
+    status, line = fails("--model_dir", str(tmp_path))
+    assert (status, "model.joblib cannot be loaded" in line) == (1, True), line
+    status, line = fails("--model_dir", str(folder), WAKEFUL_PICKLE="Refuse")
+    assert (status, "WAKEFUL_PICKLE=Refuse" in line) == (1, True), line
+
+
+def test_finding_the_model_file(tmp_path: Path) -> None:
+    from runtimes.sklearn import loading
+    from wakeful.serving.model import LoadError
+
+    with pytest.raises(LoadError, match="found nothing"):
+        loading.find(tmp_path)
+    (tmp_path / "readme.txt").write_text("x")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".wakeful-complete.json").write_text("{}")
+    with pytest.raises(LoadError, match=r"\*.joblib, \*.pkl, \*.pickle, found readme.txt, sub/"):
+        loading.find(tmp_path)
+    (tmp_path / "m.PKL").write_bytes(b"x")
+    assert loading.find(tmp_path).name == "m.PKL"
+    (tmp_path / "n.skops").write_bytes(b"x")
+    with pytest.raises(LoadError, match="2 model files"):
+        loading.find(tmp_path)
+    (tmp_path / "n.skops").unlink()
+    (tmp_path / "m.PKL").unlink()
+    (tmp_path / "m.pkl").symlink_to("/etc/hostname")
+    with pytest.raises(LoadError, match="link"):
+        loading.find(tmp_path)
+
+
+def test_what_is_not_an_estimator_is_refused_and_safe_never_becomes_unsafe(tmp_path: Path) -> None:
+    from runtimes.sklearn import loading
+    from wakeful.serving.model import LoadError
+
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(LoadError, match="holds dict, which has no predict"):
+        loading.load(tmp_path / "m.pkl", loading.PicklePolicy.ALLOW)
+    trap = tmp_path / "sprung"
+    (tmp_path / "m.skops").write_bytes(pickle.dumps(Trap(str(trap))))
+    with pytest.raises(LoadError, match=r"skops"):
+        loading.load(tmp_path / "m.skops", loading.PicklePolicy.ALLOW)
+    assert not trap.exists()
+    (tmp_path / "gone.pkl").write_bytes(b"cno_such_module\nThing\n.")
+    with pytest.raises(LoadError, match="needs the Python module 'no_such_module'"):
+        loading.load(tmp_path / "gone.pkl", loading.PicklePolicy.WARN)
+    with pytest.raises(LoadError, match="Allow, Warn or Refuse"):
+        loading.policy_of("maybe")
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, (self.path, "w")
+
+
+FORKER = """
+import os, sys, time
+from runtimes.sklearn import preload
+from runtimes.sklearn.__main__ import main
+sys.stdout.write("warm\\n"); sys.stdout.flush()
+sys.stdin.readline()
+child = os.fork()
+if child == 0:
+    os.environ["WAKEFUL_STARTED_AT"] = str(time.time())
+    os._exit(main(sys.argv[1:]))
+os.waitpid(child, 0)
+"""
+
+
+def test_after_a_fork_it_listens_at_once(folder: Path) -> None:
+    """Measured: fork to first good answer, imports preloaded, as the node's fork server does it."""
+    port = free_port()
+    flags = ["--model_name=iris", f"--model_dir={folder}", f"--http_port={port}", "--http_address=127.0.0.1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKER, *flags],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"warm\n"
+        started = time.perf_counter()
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+        headers = until_ready(f"http://127.0.0.1:{port}")
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        print(f"fork to ready: {elapsed_ms:.0f} ms ({headers['Server-Timing']})")
+        assert elapsed_ms < FORK_TO_READY_BOUND_MS
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=10)
