@@ -25,7 +25,9 @@ from typing import Any
 import uvloop
 
 BODY = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
-ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{"predictions": [0]}'
+ANSWER = (
+    b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{"predictions": [0]}'
+)
 
 
 class Upstream(asyncio.Protocol):
@@ -71,8 +73,13 @@ async def serve_gateway(report: Connection) -> None:
     split = {"serviceName": "r1", "serviceNamespace": "ns", "percent": 100}
     rule = {"hosts": ["m.ns.localhost"], "http": {"paths": [{"splits": [split]}]}}
     fleet.on_ingress("ADDED", {"metadata": metadata, "spec": {"rules": [rule]}}, None)
-    fleet.on_revision("ADDED", {"metadata": {"namespace": "ns", "name": "r1"}, "spec": {"containers": [{}]}}, None)
-    note = {"node.wakeful.dev/ports": json.dumps({"8080": port}), "node.wakeful.dev/timeline": '{"started": 1}'}
+    fleet.on_revision(
+        "ADDED", {"metadata": {"namespace": "ns", "name": "r1"}, "spec": {"containers": [{}]}}, None
+    )
+    note = {
+        "node.wakeful.dev/ports": json.dumps({"8080": port}),
+        "node.wakeful.dev/timeline": '{"started": 1}',
+    }
     pod = {**metadata, "labels": {"serving.knative.dev/revision": "r1"}, "annotations": note}
     fleet.on_pod("ADDED", {"metadata": pod, "status": {"podIP": "127.0.0.1"}}, None)
     fleet.mark_synced()
@@ -153,7 +160,9 @@ def start(target: Callable[[Connection], Any], core: int) -> tuple[multiprocessi
     return process, ours
 
 
-async def measure(direct: int, through: int, gateway: Connection, options: argparse.Namespace) -> dict[str, Any]:
+async def measure(
+    direct: int, through: int, gateway: Connection, options: argparse.Namespace
+) -> dict[str, Any]:
     await load(through, 4, 0.5)
     quiet_direct = await load(direct, 1, options.seconds, 0.005)
     quiet_through = await load(through, 1, options.seconds, 0.005)
@@ -163,14 +172,20 @@ async def measure(direct: int, through: int, gateway: Connection, options: argpa
     gateway.send(None)
     after = gateway.recv()
     return {
-        "conditions": {"cpus": os.cpu_count(), "seconds": options.seconds, "connections": options.connections},
+        "conditions": {
+            "cpus": os.cpu_count(),
+            "seconds": options.seconds,
+            "connections": options.connections,
+        },
         "one_client_direct": quiet_direct,
         "one_client_through_gateway": quiet_through,
         "added_p50_ms": round(quiet_through["p50_ms"] - quiet_direct["p50_ms"], 3),
         "full_load_direct": await load(direct, options.connections, options.seconds),
         "full_load_through_gateway": full,
         "gateway_cpu_s_per_s": round((after[0] - before[0]) / options.seconds, 2),
-        "gateway_requests_per_cpu_s": round(full["requests_per_s"] * options.seconds / (after[0] - before[0])),
+        "gateway_requests_per_cpu_s": round(
+            full["requests_per_s"] * options.seconds / (after[0] - before[0])
+        ),
         "gateway_rss_mb": round(after[1] / 1024),
     }
 

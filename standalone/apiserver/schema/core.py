@@ -112,6 +112,12 @@ def _schema_of(name: str, is_strict: bool) -> Schema:
 
 def _field(facts: dict[str, Any], field: str, code: str, is_strict: bool) -> Schema:
     schema = dict(_coded(code, is_strict)) if code[0] != ">" else _coded(code, is_strict)
+    more = field_extensions(facts, field, code)
+    return {**schema, **more} if more else schema
+
+
+def field_extensions(facts: dict[str, Any], field: str, code: str) -> Schema:
+    """What a field of a type says besides its type: list type and keys, default, enum, patch strategy and key."""
     more: Schema = {}
     keys = facts.get("lists", {}).get(field)
     if keys == "set":
@@ -132,7 +138,7 @@ def _field(facts: dict[str, Any], field: str, code: str, is_strict: bool) -> Sch
         more["x-kubernetes-patch-strategy"] = strategy
     if merge_key:
         more["x-kubernetes-patch-merge-key"] = merge_key
-    return {**schema, **more} if more else schema
+    return more
 
 
 def _coded(code: str, is_strict: bool) -> Schema:

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _FIELD = re.compile(
-    r'^    (\w+): .*?Field\(.*?(?:serialization_alias="([^"]+)".*?)?description=("(?:[^"\\]|\\.)*")', re.MULTILINE
+    r'^    (\w+): .*?Field\(.*?(?:serialization_alias="([^"]+)".*?)?description=("(?:[^"\\]|\\.)*")',
+    re.MULTILINE,
 )
 _CLASS = re.compile(r'^class \w+\(BaseModel\):\n    """\n(.*?)\n    """', re.MULTILINE | re.DOTALL)
 

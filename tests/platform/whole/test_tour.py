@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_platform import Platform
 
 from standalone import instance
-from tests.platform.whole.conftest import Platform
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "hack"))

@@ -70,7 +70,7 @@ def serving(folder: Path, *flags: str, **environ: str) -> Iterator[tuple[subproc
             "--http-port",
             str(port),
             "--http_address=127.0.0.1",
-        ),  # fmt: skip
+        ),
         env={"PATH": os.environ["PATH"], **environ},
         stderr=subprocess.DEVNULL,
     )
