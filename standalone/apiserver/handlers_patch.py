@@ -118,17 +118,10 @@ def _is_there(context: Context, target: Target) -> bool:
 def _merge(context: Context, target: Target, present: Obj | None, applied: Obj, options: WriteOptions) -> Obj:
     from standalone.apiserver.apply import managed
 
+    author = managed.Author(options.manager, target.kind.api_version, context.stamp(), target.subresource)
+    schema = handlers_schema.schema_of(target.kind)
     try:
-        return managed.server_side_apply(
-            present,
-            applied,
-            manager=options.manager,
-            force=options.force,
-            schema=handlers_schema.schema_of(target.kind),
-            at=context.stamp(),
-            subresource=target.subresource,
-            api_version=target.kind.api_version,
-        )
+        return managed.server_side_apply(present, applied, author, force=options.force, schema=schema)
     except managed.ApplyConflict as conflict:
         raise _conflict(conflict.conflicts) from conflict
 

@@ -238,20 +238,11 @@ class Writer:
         """Record who manages which fields; an apply has done so already."""
         if is_apply:
             return
-        try:
-            from standalone.apiserver.apply import managed
-        except ImportError:  # until engineer B delivers it
-            return
+        from standalone.apiserver.apply import managed
 
-        new["metadata"]["managedFields"] = managed.track_write(
-            old,
-            new,
-            manager=options.manager,
-            schema=handlers_schema.schema_of(kind),
-            at=self._context.stamp(),
-            subresource=subresource,
-            api_version=kind.api_version,
-        )
+        author = managed.Author(options.manager, kind.api_version, self._context.stamp(), subresource)
+        schema = handlers_schema.schema_of(kind)
+        new["metadata"]["managedFields"] = managed.track_write(old, new, author, schema)
 
 
 def require_version(kind: Kind, obj: Obj) -> None:

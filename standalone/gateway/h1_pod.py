@@ -8,7 +8,7 @@ request and a whole answer, both with a clear end.
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -60,8 +60,7 @@ class H1PodConnection(Outgoing):
     # ---- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, by duck only
 
     def data_received(self, data: bytes) -> None:
         if self._is_tunnel:

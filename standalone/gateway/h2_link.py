@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import h2.config
 import h2.errors
@@ -141,8 +141,7 @@ class H2Link(Outgoing):
         self.h2.max_inbound_frame_size = self.h2.local_settings.max_frame_size
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, by duck only
         self.h2.initiate_connection()
         everything = self.limits.h2_stream_window_bytes * self.limits.h2_streams
         self.h2.increment_flow_control_window(min(everything, 2**31 - 1 - 65535))

@@ -254,61 +254,64 @@ def definition(
 
 def definitions() -> list[Schema]:
     """All CRDs of Serving that this platform uses."""
+    return [*_public(), *_internal()]
+
+
+def _public() -> list[Schema]:
     label = ".metadata.labels['serving\\.knative\\.dev/"
+    revision_status = fields(
+        **SHARED,
+        actualReplicas=COUNT,
+        desiredReplicas=COUNT,
+        containerStatuses=DIGESTS,
+        initContainerStatuses=DIGESTS,
+        logUrl=TEXT,
+    )
+    revision_columns = [
+        column("Config Name", label + "configuration']"),
+        column("Generation", label + "configurationGeneration']"),
+        *STATE,
+        column("Actual Replicas", ".status.actualReplicas", "integer"),
+        column("Desired Replicas", ".status.desiredReplicas", "integer"),
+    ]
+    service, configuration = fields(template=TEMPLATE, traffic=TRAFFIC), fields(template=TEMPLATE)
+    routed, built = fields(**SHARED, **ROUTED), fields(**SHARED, **LATEST)
     return [
         definition(
             "Service",
             ["kservice", "ksvc"],
-            fields(template=TEMPLATE, traffic=TRAFFIC),
+            service,
             fields(**SHARED, **LATEST, **ROUTED),
             [*URL, *NAMES, *STATE],
         ),
-        definition(
-            "Configuration",
-            ["config", "cfg"],
-            fields(template=TEMPLATE),
-            fields(**SHARED, **LATEST),
-            [*NAMES, *STATE],
-        ),
-        definition(
-            "Revision",
-            ["rev"],
-            REVISION_SPEC,
-            fields(
-                **SHARED,
-                actualReplicas=COUNT,
-                desiredReplicas=COUNT,
-                containerStatuses=DIGESTS,
-                initContainerStatuses=DIGESTS,
-                logUrl=TEXT,
-            ),
-            [
-                column("Config Name", label + "configuration']"),
-                column("Generation", label + "configurationGeneration']"),
-                *STATE,
-                column("Actual Replicas", ".status.actualReplicas", "integer"),
-                column("Desired Replicas", ".status.desiredReplicas", "integer"),
-            ],
-        ),
-        definition("Route", ["rt"], fields(traffic=TRAFFIC), fields(**SHARED, **ROUTED), [*URL, *STATE]),
+        definition("Configuration", ["config", "cfg"], configuration, built, [*NAMES, *STATE]),
+        definition("Revision", ["rev"], REVISION_SPEC, revision_status, revision_columns),
+        definition("Route", ["rt"], fields(traffic=TRAFFIC), routed, [*URL, *STATE]),
+    ]
+
+
+def _internal() -> list[Schema]:
+    autoscaler = fields(
+        "scaleTargetRef",
+        containerConcurrency=BIG,
+        protocolType=TEXT,
+        reachability=TEXT,
+        scaleTargetRef=fields(apiVersion=TEXT, kind=TEXT, name=TEXT),
+    )
+    autoscaler_status = fields(
+        **SHARED, actualScale=COUNT, desiredScale=COUNT, metricsServiceName=TEXT, serviceName=TEXT
+    )
+    scales = [
+        column("DesiredScale", ".status.desiredScale", "integer"),
+        column("ActualScale", ".status.actualScale", "integer"),
+    ]
+    return [
         definition(
             "PodAutoscaler",
             ["kpa", "pa"],
-            fields(
-                "scaleTargetRef",
-                containerConcurrency=BIG,
-                protocolType=TEXT,
-                reachability=TEXT,
-                scaleTargetRef=fields(apiVersion=TEXT, kind=TEXT, name=TEXT),
-            ),
-            fields(
-                **SHARED, actualScale=COUNT, desiredScale=COUNT, metricsServiceName=TEXT, serviceName=TEXT
-            ),
-            [
-                column("DesiredScale", ".status.desiredScale", "integer"),
-                column("ActualScale", ".status.actualScale", "integer"),
-                *STATE,
-            ],
+            autoscaler,
+            autoscaler_status,
+            [*scales, *STATE],
             group="autoscaling.internal.knative.dev",
             version="v1alpha1",
             categories=["knative-internal", "autoscaling"],

@@ -79,12 +79,12 @@ class RouteController:
         is_rolling = any(not item.is_done for item in rollouts)
         by_header = config.features.is_on("tag-header-based-routing")
         state = rollout.render_state(rollouts) if rollouts else ""
-        await self._ensure_ingress(
-            route, present, build.build_ingress(route, hosts, splits, state, by_header)
+        present = await self._ensure_ingress(
+            present, build.build_ingress(route, hosts, splits, state, by_header)
         )
         taken = await self._ensure_placeholders(route, [h.name for h in hosts.values()])
         traffic = targets.render_status(found, lambda tag: hosts[tag].url(config.gateway_port))
-        ingress = Condition(INGRESS_READY, TRUE)
+        ingress = _ingress_condition(present)
         if taken:
             text = f'There is an existing placeholder Service "{taken}" that we do not own.'
             ingress = Condition(INGRESS_READY, FALSE, "NotOwned", text)
@@ -136,23 +136,17 @@ class RouteController:
         now = time.time()
         return [rollout.step(before.get((g.configuration, g.tag)), g, duration_s, now) for g in goals]
 
-    async def _ensure_ingress(self, route: Obj, present: Obj | None, wanted: Obj) -> None:
+    async def _ensure_ingress(self, present: Obj | None, wanted: Obj) -> Obj:
         if present is None:
-            present = await self._world.create(INGRESSES, wanted)
-        else:
-            metadata, goal = present["metadata"], wanted["metadata"]
-            same = present["spec"] == wanted["spec"] and all(
-                mapping(metadata.get(key)) == goal[key] for key in ("labels", "annotations")
-            )
-            if not same:
-                changed = {**metadata, "labels": goal["labels"], "annotations": goal["annotations"]}
-                present = await self._world.update(
-                    INGRESSES, {**present, "metadata": changed, "spec": wanted["spec"]}
-                )
-        old = mapping(present.get("status")).get("conditions")
-        ready = [Condition(t, TRUE) for t in ("NetworkConfigured", "LoadBalancerReady", "Ready")]
-        status = build.build_ingress_status(present, conditions.merge(old, ready, rfc3339()))
-        await self._world.write_status(INGRESSES, present, status)
+            return await self._world.create(INGRESSES, wanted)
+        metadata, goal = present["metadata"], wanted["metadata"]
+        is_same = present["spec"] == wanted["spec"] and all(
+            mapping(metadata.get(key)) == goal[key] for key in ("labels", "annotations")
+        )
+        if is_same:
+            return present
+        changed = {**metadata, "labels": goal["labels"], "annotations": goal["annotations"]}
+        return await self._world.update(INGRESSES, {**present, "metadata": changed, "spec": wanted["spec"]})
 
     async def _ensure_placeholders(self, route: Obj, wanted: list[str]) -> str:
         """Make and remove placeholder Services; the name of one that somebody else has, or ""."""
@@ -194,6 +188,15 @@ class RouteController:
         ready = conditions.roll_up("Ready", parts)
         status["conditions"] = conditions.merge(old.get("conditions"), [ready, *parts], rfc3339())
         return await self._world.write_status(ROUTES, route, status)
+
+
+def _ingress_condition(ingress: Obj) -> Condition:
+    """The Ingress's own word, once it is about the Ingress as it is now."""
+    status = mapping(ingress.get("status"))
+    if status.get("observedGeneration") != ingress["metadata"]["generation"]:
+        return NO_INGRESS
+    ready = conditions.read(status, "Ready")
+    return Condition(INGRESS_READY, ready.status, ready.reason, ready.message)
 
 
 def _splits(found: list[Target], rollouts: list[rollout.Rollout]) -> dict[str, build.Split]:

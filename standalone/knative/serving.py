@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from standalone.knative.autoscaler import Autoscaler
 from standalone.knative.configuration import ConfigurationController
 from standalone.knative.deployments import DeploymentController
+from standalone.knative.ingress import IngressController
 from standalone.knative.labeler import Labeler
 from standalone.knative.pod_index import PodIndex
 from standalone.knative.resources import (
@@ -39,6 +40,7 @@ from wakeful.kit.workqueue import WorkQueue, run_workers
 Reconcile = Callable[[Key], Awaitable[float | None]]
 WORKERS = 8
 RESYNC_S = 600.0
+RECONCILED = (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, INGRESSES, DEPLOYMENTS, AUTOSCALERS)
 
 
 class Serving:
@@ -51,10 +53,7 @@ class Serving:
         self._good: dict[str, Obj] = {}
         self.world = World(client)
         self.is_synced = False
-        self._queues: dict[Resource, WorkQueue[Key]] = {
-            resource: WorkQueue()
-            for resource in (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, DEPLOYMENTS, AUTOSCALERS)
-        }
+        self._queues: dict[Resource, WorkQueue[Key]] = {resource: WorkQueue() for resource in RECONCILED}
         pods = PodIndex(self.world)
         self.autoscaler = Autoscaler(self.world, self.config, pods, self._queues[AUTOSCALERS])
         self.reconcilers: dict[Resource, Reconcile] = {
@@ -62,6 +61,7 @@ class Serving:
             CONFIGURATIONS: ConfigurationController(self.world, self.config).reconcile,
             REVISIONS: RevisionController(self.world, self.config, pods).reconcile,
             ROUTES: RouteController(self.world, self.config, Labeler(self.world)).reconcile,
+            INGRESSES: IngressController(self.world).reconcile,
             DEPLOYMENTS: DeploymentController(self.world, pods).reconcile,
             AUTOSCALERS: self.autoscaler.reconcile,
         }

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -26,6 +27,16 @@ from standalone.apiserver.schema.node import ANY, Node, Schema, compiled
 Obj = dict[str, Any]
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 KUBECTL = "kubectl"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes: the field manager, the version it writes, when (RFC 3339), and the subresource it writes through."""
+
+    manager: str
+    api_version: str
+    at: str
+    subresource: str = ""
 
 
 class ApplyError(StatusError):
@@ -69,28 +80,20 @@ def _conflict_message(conflicts: list[tuple[str, str]]) -> str:
 
 
 def server_side_apply(
-    live: Obj | None,
-    applied: Obj,
-    *,
-    manager: str,
-    force: bool,
-    schema: Schema | None,
-    at: str,
-    subresource: str = "",
-    api_version: str,
+    live: Obj | None, applied: Obj, author: Author, *, force: bool, schema: Schema | None
 ) -> Obj:
-    """The object after ``manager`` applied ``applied``, with its ``managedFields``; a private copy.
+    """The object after ``author`` applied ``applied``, with its ``managedFields``; a private copy.
 
-    ``at`` is RFC 3339. With ``subresource="status"`` only the status of ``applied`` counts. ``ApplyConflict`` unless
+    With ``subresource="status"`` only the status of ``applied`` counts. ``ApplyConflict`` unless
     ``force``; ``ApplyError`` for a configuration that has managedFields or a keyed list without keys.
     """
     node = ANY if schema is None else compiled(schema)
     if (applied.get("metadata") or {}).get("managedFields"):
         raise ApplyError("metadata.managedFields must be nil: leave it out of what you apply")
-    config = _relevant(applied, subresource)
+    config = _relevant(applied, author.subresource)
     base = live if live is not None else _identity(applied)
     managers = Managers.of(base)
-    me = Entry.key_of(manager, "Apply", api_version, subresource)
+    me = Entry.key_of(author.manager, "Apply", author.api_version, author.subresource)
     try:
         mine = walk.owned_fields(node, config)
         merged = merge.merge(node, base, config)
@@ -102,14 +105,14 @@ def server_side_apply(
     except (walk.KeyMissingError, merge.DuplicateItemError) as error:
         raise ApplyError(str(error)) from None
     conflicts = managers.conflicts(me, changed)
-    if conflicts and not force and not _is_migration(manager, node, base, conflicts):
+    if conflicts and not force and not _is_migration(author.manager, node, base, conflicts):
         raise ApplyConflict([(describe(e), p) for e, fields in conflicts for p in fieldset.paths(fields)])
     managers.take(me, changed, removed)
     is_same = not changed and not removed and mine == last
-    managers.set(me, api_version, mine, at, keep_time=is_same)
+    managers.set(me, author.api_version, mine, author.at, keep_time=is_same)
     result: Obj = orjson.loads(orjson.dumps(merged))
     _store(result, managers.encode())
-    _refresh_last_applied(manager, base, applied, result)
+    _refresh_last_applied(author.manager, base, applied, result)
     return result
 
 
@@ -155,17 +158,9 @@ def _refresh_last_applied(manager: str, live: Obj, applied: Obj, result: Obj) ->
 
 
 def track_write(
-    old: Obj | None,
-    new: Obj,
-    *,
-    manager: str,
-    operation: str = "Update",
-    schema: Schema | None,
-    at: str,
-    subresource: str = "",
-    api_version: str,
+    old: Obj | None, new: Obj, author: Author, schema: Schema | None, operation: str = "Update"
 ) -> list[Obj]:
-    """The ``managedFields`` after ``manager`` wrote ``new`` over ``old`` (None: created it).
+    """The ``managedFields`` after ``author`` wrote ``new`` over ``old`` (None: created it).
 
     A ``managedFields`` list in ``new`` is taken over as Kubernetes does: ``[{}]`` clears ownership, an empty or
     missing or broken one means the old object's. Never fails on an object: a keyed list without keys counts as whole.
@@ -175,17 +170,17 @@ def track_write(
     if given == [{}]:
         return []
     is_given = bool(given) and (old is None or given != (old.get("metadata") or {}).get("managedFields"))
-    managers = Managers.of(new) if is_given and not subresource else None
+    managers = Managers.of(new) if is_given and not author.subresource else None
     if managers is None or managers.is_empty:
         managers = Managers.of(old) if old is not None else Managers([])
     changed, removed = _changes(node, old, new)
-    me = Entry.key_of(manager, operation, api_version, subresource)
+    me = Entry.key_of(author.manager, operation, author.api_version, author.subresource)
     if not changed and not removed:
         return managers.encode()
     managers.take(me, changed, removed)
     before = managers.fields(me)
     mine = fieldset.difference(fieldset.union(before, changed), removed)
-    managers.set(me, api_version, mine, at, keep_time=mine == before)
+    managers.set(me, author.api_version, mine, author.at, keep_time=mine == before)
     return managers.encode()
 
 

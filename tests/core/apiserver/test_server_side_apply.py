@@ -23,25 +23,16 @@ def config(spec=None, **metadata):
 
 def apply(live, applied, manager="a", *, force=False, at=T1, subresource="", schema=SCHEMA):
     before = copy.deepcopy((live, applied))
-    result = managed.server_side_apply(
-        live,
-        applied,
-        manager=manager,
-        force=force,
-        schema=schema,
-        at=at,
-        subresource=subresource,
-        api_version="apps/v1",
-    )
+    author = managed.Author(manager, "apps/v1", at, subresource)
+    result = managed.server_side_apply(live, applied, author, force=force, schema=schema)
     assert (live, applied) == before
     return result
 
 
 def update(live, new, manager="u", *, at=T2, subresource="", schema=SCHEMA):
     new = copy.deepcopy(new)
-    new["metadata"]["managedFields"] = managed.track_write(
-        live, new, manager=manager, schema=schema, at=at, subresource=subresource, api_version="apps/v1"
-    )
+    author = managed.Author(manager, "apps/v1", at, subresource)
+    new["metadata"]["managedFields"] = managed.track_write(live, new, author, schema)
     return new
 
 

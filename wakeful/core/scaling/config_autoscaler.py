@@ -73,73 +73,59 @@ def parse_config(data: Mapping[str, str]) -> AutoscalerConfig:
     return config
 
 
+Bound = tuple[str, float, bool, str]
+"""Key, value, whether it is good, and what is wanted."""
+
+
 def _check(config: AutoscalerConfig) -> None:
-    least_initial = 0 if config.allow_zero_initial_scale else 1
-    bounds = [
-        ("max-scale-up-rate", config.max_scale_up_rate, config.max_scale_up_rate > 1, "above 1"),
-        ("max-scale-down-rate", config.max_scale_down_rate, config.max_scale_down_rate > 1, "above 1"),
-        ("scale-to-zero-grace-period", config.grace_period_s, config.grace_period_s > 0, "above 0s"),
-        (
-            "scale-to-zero-pod-retention-period",
-            config.retention_s,
-            config.retention_s >= 0,
-            "0s or more",
-        ),
-        (
-            "scale-down-delay",
-            config.scale_down_delay_s,
-            config.scale_down_delay_s >= 0,
-            "0s or more",
-        ),
-        (
-            "stable-window",
-            config.stable_window_s,
-            6 <= config.stable_window_s <= 3600 and config.stable_window_s % 1 == 0,
-            "6s to 1h in whole seconds",
-        ),
-        ("activator-capacity", config.activator_capacity, config.activator_capacity >= 1, "1 or more"),
-        (
-            "target-burst-capacity",
-            config.target_burst_capacity,
-            config.target_burst_capacity >= 0 or config.target_burst_capacity == -1,
-            "0 or more, or -1",
-        ),
-        (
-            "container-concurrency-target-percentage",
-            config.target_utilization * 100,
-            0 < config.target_utilization <= 1,
-            "1 to 100",
-        ),
-        (
-            "panic-window-percentage",
-            config.panic_window_fraction * 100,
-            0.01 <= config.panic_window_fraction <= 1,
-            "1 to 100",
-        ),
-        (
-            "container-concurrency-target-default",
-            config.concurrency_target,
-            config.concurrency_target >= 0.01,
-            "0.01 or more",
-        ),
-        ("requests-per-second-target-default", config.rps_target, config.rps_target >= 0.01, "0.01 or more"),
-        (
-            "initial-scale",
-            config.initial_scale,
-            config.initial_scale >= least_initial,
-            f"{least_initial} or more",
-        ),
-        ("min-scale", config.min_scale, config.min_scale >= 0, "0 or more"),
-        ("max-scale", config.max_scale, config.max_scale >= 0, "0 or more"),
-        ("max-scale-limit", config.max_scale_limit, config.max_scale_limit >= 0, "0 or more"),
-    ]
-    for key, value, is_good, want in bounds:
+    for key, value, is_good, want in (*_rate_bounds(config), *_window_bounds(config), *_scale_bounds(config)):
         if not is_good:
             raise ValueError(f"{key} = {value:g}, want {want}")
     if config.max_scale_limit and not 1 <= config.max_scale <= config.max_scale_limit:
         raise ValueError(
             f"max-scale = {config.max_scale}, want 1 to max-scale-limit ({config.max_scale_limit})"
         )
+
+
+def _rate_bounds(config: AutoscalerConfig) -> list[Bound]:
+    utilization, burst = config.target_utilization, config.target_burst_capacity
+    concurrency, rps = config.concurrency_target, config.rps_target
+    return [
+        ("max-scale-up-rate", config.max_scale_up_rate, config.max_scale_up_rate > 1, "above 1"),
+        ("max-scale-down-rate", config.max_scale_down_rate, config.max_scale_down_rate > 1, "above 1"),
+        ("activator-capacity", config.activator_capacity, config.activator_capacity >= 1, "1 or more"),
+        ("target-burst-capacity", burst, burst >= 0 or burst == -1, "0 or more, or -1"),
+        (
+            "container-concurrency-target-percentage",
+            utilization * 100,
+            0 < utilization <= 1,
+            "1 to 100",
+        ),
+        ("container-concurrency-target-default", concurrency, concurrency >= 0.01, "0.01 or more"),
+        ("requests-per-second-target-default", rps, rps >= 0.01, "0.01 or more"),
+    ]
+
+
+def _window_bounds(config: AutoscalerConfig) -> list[Bound]:
+    stable, panic = config.stable_window_s, config.panic_window_fraction
+    is_stable_good = 6 <= stable <= 3600 and stable % 1 == 0
+    return [
+        ("scale-to-zero-grace-period", config.grace_period_s, config.grace_period_s > 0, "above 0s"),
+        ("scale-to-zero-pod-retention-period", config.retention_s, config.retention_s >= 0, "0s or more"),
+        ("scale-down-delay", config.scale_down_delay_s, config.scale_down_delay_s >= 0, "0s or more"),
+        ("stable-window", stable, is_stable_good, "6s to 1h in whole seconds"),
+        ("panic-window-percentage", panic * 100, 0.01 <= panic <= 1, "1 to 100"),
+    ]
+
+
+def _scale_bounds(config: AutoscalerConfig) -> list[Bound]:
+    least = 0 if config.allow_zero_initial_scale else 1
+    return [
+        ("initial-scale", config.initial_scale, config.initial_scale >= least, f"{least} or more"),
+        ("min-scale", config.min_scale, config.min_scale >= 0, "0 or more"),
+        ("max-scale", config.max_scale, config.max_scale >= 0, "0 or more"),
+        ("max-scale-limit", config.max_scale_limit, config.max_scale_limit >= 0, "0 or more"),
+    ]
 
 
 def _number(key: str, text: str) -> float:
