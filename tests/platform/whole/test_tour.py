@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ def call(platform: Platform, path: str, body: Any, host: str = HOST) -> tuple[in
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
-            return response.status, decode(response.read()), dict(response.headers)
+            return response.status, decode(response.read()), lowered(response.headers)
     except urllib.error.HTTPError as error:
-        return error.code, decode(error.read()), dict(error.headers)
+        return error.code, decode(error.read()), lowered(error.headers)
 
 
 def decode(raw: bytes) -> Any:
@@ -56,6 +57,10 @@ def decode(raw: bytes) -> Any:
         return json.loads(raw)
     except ValueError:
         return raw.decode(errors="replace")
+
+
+def lowered(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def until(check: Callable[[], object], limit_s: float, what: str) -> None:
@@ -105,9 +110,9 @@ def test_sleeps_and_wakes_with_a_timeline(
     assert "True" in platform.kubectl("get", "isvc", "iris", "-n", NAMESPACE)
     status, answer, headers = call(platform, "/v1/models/iris:predict", {"instances": iris[0]})
     assert (status, answer) == (200, {"predictions": iris[1]})
-    assert headers.get("Wakeful-Cold-Start") == "true"
+    assert headers.get("wakeful-cold-start") == "true"
     for phase in ("decide", "start", "import", "load", "probe", "answer"):
-        assert f"{phase};dur=" in headers["Server-Timing"]
+        assert f"{phase};dur=" in headers["server-timing"]
 
 
 @pytest.mark.usefixtures("iris")
