@@ -35,12 +35,9 @@ _DELETE_PARAMETERS = (
     ("orphanDependents", "boolean"),
     ("propagationPolicy", "string"),
 )
-_PATCH_MEDIA = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
+_PATCH_MEDIA = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
+_STRATEGIC = "application/strategic-merge-patch+json"
+"""Of built-in kinds only: kubectl decides by this list how it sends what ``apply`` changed."""
 _METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch"}
 
 
@@ -118,10 +115,12 @@ class _Operations:
 
     def _describe_bodies(self, operation: dict[str, Any], verb: str, answer: dict[str, Any]) -> None:
         body = {"type": "object"} if verb == "patch" else answer
+        media = _PATCH_MEDIA if self._kind.is_custom else (*_PATCH_MEDIA, _STRATEGIC)
+        media = media if verb == "patch" else ("*/*",)
         takes_body = verb in ("create", "update", "patch")
         if self._definitions.version == 2:
             operation["responses"] = {"200": {"description": "OK", "schema": answer}}
-            operation["consumes"] = list(_PATCH_MEDIA) if verb == "patch" else ["*/*"]
+            operation["consumes"] = list(media)
             operation["produces"] = ["application/json"]
             if takes_body:
                 operation["parameters"].append(
@@ -131,7 +130,6 @@ class _Operations:
         content = {"application/json": {"schema": answer}}
         operation["responses"] = {"200": {"description": "OK", "content": content}}
         if takes_body:
-            media = _PATCH_MEDIA if verb == "patch" else ("*/*",)
             operation["requestBody"] = {
                 "required": True,
                 "content": {name: {"schema": body} for name in media},
