@@ -70,8 +70,8 @@ class SklearnModel(Model):
         if isinstance(payload, InferRequest):
             matrix = self._of_tensors(payload.inputs)
             return InferResponse([arrays.from_array("output-0", np.asarray(self._run(matrix)))])
-        if not isinstance(payload, dict):
-            raise InvalidError("the scikit-learn server takes JSON: send Content-Type: application/json")
+        if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
+            payload = v1.decode_object(payload)
         result = self._run(self._of_rows(v1.rows(payload)))
         return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
 

@@ -75,6 +75,23 @@ async def test_v1_and_v2_agree_with_scikit_learn(session: Any, folder: Path, kin
         assert output["data"] == want.reshape(-1).tolist()
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/x-www-form-urlencoded", "text/plain", "", "application/json; charset=utf-8", "text/csv"],
+)
+async def test_v1_and_v2_json_need_no_content_type(
+    session: Any, folder: Path, kind: str, content_type: str
+) -> None:
+    headers = {"Content-Type": content_type}
+    want = expected(folder, kind, ROWS).tolist()
+    body = json.dumps({"instances": ROWS}).encode()
+    async with session.post("/v1/models/iris:predict", data=body, headers=headers) as response:
+        assert (response.status, await response.json()) == (200, {"predictions": want})
+    body = json.dumps({"inputs": [tensor()]}).encode()
+    async with session.post(INFER, data=body, headers=headers) as response:
+        assert response.status == 200, await response.text()
+
+
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT32", "UINT8"])
 async def test_binary_in_and_out(session: Any, folder: Path, kind: str, datatype: str) -> None:
     dtype = {"FP32": "<f4", "FP64": "<f8", "INT32": "<i4", "UINT8": "u1"}[datatype]

@@ -83,7 +83,7 @@ def _has_event_headers(headers: CIMultiDictProxy[str]) -> bool:
 
 def _looks_structured(content_type: str, body: bytes) -> bool:
     """KServe's second way: plain JSON with every member of an event. A cheap search comes before the parse."""
-    if not (b'"specversion"' in body and b'"source"' in body and v1.is_json(content_type)):
+    if not (b'"specversion"' in body and b'"source"' in body and v1.holds_json(body, content_type)):
         return False
     value = parse_json(body, "the request body")
     return isinstance(value, dict) and value.keys() >= KSERVE_MEMBERS

@@ -19,9 +19,24 @@ def test_json_types_are_decoded(content_type: str) -> None:
     assert v1.decode(b'{"instances": [[1]]}', content_type) == {"instances": [[1]]}
 
 
-@pytest.mark.parametrize("content_type", ["text/csv", "image/png", "application/avro"])
+@pytest.mark.parametrize("content_type", ["text/csv", "image/png", "application/avro", "text/plain"])
 def test_other_types_stay_bytes(content_type: str) -> None:
     assert v1.decode(b"a,b", content_type) == b"a,b"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "text/json"]
+)
+def test_an_object_under_the_type_of_an_untold_client_is_json(content_type: str) -> None:
+    assert v1.decode(b' {"instances": [[1]]}', content_type) == {"instances": [[1]]}
+    for body, words in ((b"", "empty"), (b'{"a":', "not valid JSON"), (b"[1]", "is an array")):
+        with pytest.raises(InvalidError, match=words):
+            v1.decode(body, content_type)
+
+
+def test_the_type_alone_makes_other_bodies_opaque() -> None:
+    assert v1.decode(b'{"instances": [[1]]}', "text/csv") == b'{"instances": [[1]]}'
+    assert v1.decode_object(b'{"instances": [[1]]}') == {"instances": [[1]]}
 
 
 @pytest.mark.parametrize(

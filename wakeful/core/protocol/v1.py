@@ -3,7 +3,8 @@
 The HTTP edge of the model server decodes requests here and clients encode them. Source: kserve.md 5.2. A request is
 a JSON object, normally with ``instances`` (or ``inputs``) as a list; the answer is whatever object the model
 returns, normally ``{"predictions": [...]}``. Better than the source: the media type is parsed, so that
-``application/json; charset=utf-8`` is JSON too; every server says what is wrong with ``instances``.
+``application/json; charset=utf-8`` is JSON too; an object sent by ``curl -d`` without a Content-Type (curl then says
+``application/x-www-form-urlencoded``) is taken for what it is; every server says what is wrong with ``instances``.
 Left out: CloudEvents (the edge unwraps them first).
 
 Invariant: ``decode`` never returns anything but a JSON object or the untouched bytes of another media type.
@@ -25,6 +26,8 @@ JSON_TYPES = frozenset(
         "application/octet-stream",
     }
 )
+LOOSE_TYPES = frozenset({"application/x-www-form-urlencoded", "text/plain", "text/json"})
+"""What clients say that were told nothing (curl, fetch): the body's first character decides, and nothing else."""
 ROW_KEYS = ("instances", "inputs")
 
 
@@ -39,13 +42,26 @@ def is_json(content_type: str) -> bool:
     return kind in JSON_TYPES or kind.endswith("+json")
 
 
+def holds_json(body: bytes, content_type: str) -> bool:
+    """Whether a V1 body is decoded as JSON: by its type, or for ``LOOSE_TYPES`` when it is empty or begins so."""
+    if is_json(content_type):
+        return True
+    return media_type(content_type) in LOOSE_TYPES and body[:64].lstrip()[:1] in (b"", b"{", b"[")
+
+
 def decode(body: bytes, content_type: str) -> dict[str, Any] | bytes:
-    """The payload of a request: an object checked by ``check``, or the bytes where the type is not JSON.
+    """The payload of a request: an object checked by ``check``, or the bytes where it is not JSON.
 
     Raises ``InvalidError``.
     """
-    if not is_json(content_type):
-        return body
+    return decode_object(body) if holds_json(body, content_type) else body
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """The V1 request object in ``body``, whatever it was called: for models that take nothing but JSON.
+
+    Raises ``InvalidError``.
+    """
     if not body:
         raise InvalidError(
             'the request body is empty: send a JSON object such as {"instances": [[1.0, 2.0]]}'
