@@ -27,10 +27,9 @@ def load_reviewers() -> Reviewers:
     """The in-process admission of the Knative kinds, where that part is installed."""
     if importlib.util.find_spec("standalone.knative.admission") is None:
         return {}
-    from standalone.knative import admission
+    from standalone.knative import admission, eventing_admission
 
-    reviewers: Reviewers = admission.REVIEWERS
-    return reviewers
+    return {**admission.REVIEWERS, **eventing_admission.EVENTING_REVIEWERS}
 
 
 async def main(options: settings.Settings) -> int:

@@ -214,4 +214,6 @@ def _denial(call: Call, denied: Denied) -> errors.StatusError:
     if denied.path:
         cause = Cause(denied.path, denied.reason, denied.message)
         return errors.invalid(call.kind.kind, call.kind.group, call.name, [cause])
+    if denied.reason == "BadRequest":  # as a webhook of Knative answers: its own sentence, verbatim
+        return errors.bad_request(denied.message)
     return errors.forbidden(call.kind.plural, call.kind.group, call.name, denied.message)

@@ -106,8 +106,9 @@ def validate_broker(obj: Obj, old: Obj | None, features: Features) -> Iterator[P
     yield from under("spec.delivery", _delivery(spec, features))
     if old is None:
         return
-    if config != _mapping(_mapping(old.get("spec")).get("config")):
-        yield Problem(IMMUTABLE, "spec.config", _changed(_mapping(old.get("spec")).get("config"), config))
+    config_before = _mapping(_mapping(old.get("spec")).get("config"))
+    if config_before and config != config_before:
+        yield Problem(IMMUTABLE, "spec.config", _changed(config_before, config))
     before = _mapping(old["metadata"].get("annotations")).get(BROKER_CLASS)
     after = _mapping(obj["metadata"].get("annotations")).get(BROKER_CLASS)
     if before is not None and before != after:
