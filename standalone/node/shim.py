@@ -307,8 +307,11 @@ def main(argv: list[str] | None = None) -> int:
     listener.bind(options.socket)
     listener.listen(16)
     listener.setblocking(False)
-    child = Shim(listener, options.preload).run()
+    shim = Shim(listener, options.preload)
+    child = shim.run()
     if child is not None:
+        # `shim` stays referenced: a child closes all descriptors by number, and the sockets of a collected shim would
+        # close those numbers again after the program in the child has reused them.
         shim_child.become(child)
     path.unlink(missing_ok=True)
     return 0

@@ -164,7 +164,7 @@ def test_killed_process_comes_back_and_nothing_is_lost(
     os.kill(victim.pid, signal.SIGKILL)
     until(lambda: all_healthy(platform, name, victim), 30, f"{name} to be back")
     status, answer, _ = call(platform, "/v1/models/iris:predict", {"instances": iris[0]})
-    assert (status, answer) == (200, {"predictions": iris[1]})
+    assert answer == {"predictions": iris[1]}, status
     assert "True" in platform.kubectl("get", "isvc", "iris", "-n", NAMESPACE)
 
 
