@@ -65,6 +65,8 @@ class Container:
         self._running: Running | None = None
         self._stop = asyncio.Event()
         self._hook: asyncio.Task[None] | None = None
+        self._log_from = 0.0
+        """When the run before this one ended: what the log says from then on is of this one."""
         self.started = asyncio.Event()
         """Set when it has started (its startup probe succeeded), for the containers that wait for a sidecar."""
         self.idle = asyncio.Event()
@@ -240,7 +242,8 @@ class Container:
     def _record_end(self, running: Running, ended: Exit) -> None:
         reason = ended.reason or ("Completed" if ended.code == 0 else "Error")
         place = Place(self._around.folder, self.state.name, self.state.restarts)
-        message = ended.message or termination.message(self.spec, place, ended.code)
+        message = ended.message or termination.message(self.spec, place, ended.code, self._log_from)
+        self._log_from = ended.at
         terminated = {
             "exitCode": ended.code,
             "reason": reason,

@@ -2,11 +2,14 @@
 
 Called by container when a process has ended. Source: Kubernetes, "Customizing the termination message": at most 4096
 bytes of the file; with FallbackToLogsOnError and an error, at most 80 lines or 2048 bytes of the log.
-Invariant: a missing or unreadable file gives an empty message.
+Invariant: a missing or unreadable file gives an empty message, and what an earlier start of the container wrote into
+the same log is never in it.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+import time
 from typing import Any
 
 from standalone.node.launch import Place
@@ -16,8 +19,8 @@ LOG_BYTES = 2048
 LOG_LINES = 80
 
 
-def message(container: dict[str, Any], place: Place, code: int) -> str:
-    """The termination message of a container that ended with ``code``."""
+def message(container: dict[str, Any], place: Place, code: int, log_from: float = 0.0) -> str:
+    """The termination message of a container that ended with ``code``; its log began at ``log_from`` (Unix seconds)."""
     try:
         with open(place.termination, "rb") as file:
             text = file.read(FILE_BYTES).decode(errors="replace")
@@ -25,11 +28,11 @@ def message(container: dict[str, Any], place: Place, code: int) -> str:
         text = ""
     if text or code == 0 or container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return text
-    return log_tail(place)
+    return log_tail(place, log_from)
 
 
-def log_tail(place: Place) -> str:
-    """The last lines of the container's log, without their stamps."""
+def log_tail(place: Place, started_at: float) -> str:
+    """The last lines of the container's log since ``started_at``, without their stamps."""
     try:
         with open(place.log, "rb") as file:
             size = file.seek(0, 2)
@@ -37,5 +40,8 @@ def log_tail(place: Place) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    texts = [line.split(" ", 3)[3] for line in lines if line.count(" ") >= 3]
+    # The stamps are RFC 3339 in UTC with nine digits, so they sort as text.
+    first = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(started_at)) + f".{int(started_at % 1 * 1e9):09d}Z"
+    parts = [line.split(" ", 3) for line in lines]
+    texts = [part[3] for part in parts if len(part) == 4 and part[0] >= first]
     return "\n".join(texts[-LOG_LINES:])[-LOG_BYTES:]

@@ -111,13 +111,15 @@ async def test_sidecar_starts_first_and_ends_last(machine: Machine) -> None:
 
 
 async def test_crash_loop_backs_off_and_counts(machine: Machine) -> None:
-    worker = machine.start(pod("loop", python("raise SystemExit(1)"), restartPolicy="Always"))
+    main = python("print('why'); raise SystemExit(1)", terminationMessagePolicy="FallbackToLogsOnError")
+    worker = machine.start(pod("loop", main, restartPolicy="Always"))
     waiting = await until(lambda: machine.state("loop").get("state", {}).get("waiting"))
     await until(lambda: machine.state("loop")["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff")
     waiting = machine.state("loop")["state"]["waiting"]
     assert "back-off" in waiting["message"] and "container=main" in waiting["message"]
     await until(lambda: machine.state("loop")["restartCount"] >= 2)
-    assert machine.state("loop")["lastState"]["terminated"]["exitCode"] == 1
+    ended = machine.state("loop")["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["message"]) == (1, "why")  # of the last run, not of all
     assert machine.cluster.status["loop"]["phase"] == "Running"
     await machine.delete(worker)
 
