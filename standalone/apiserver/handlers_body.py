@@ -5,6 +5,7 @@ Called by the write handlers. Invariant: no body, however malformed, gives anyth
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,40 @@ def decode_json(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError as error:
         raise errors.bad_request(f"the body is not valid JSON: {error}") from error
+
+
+def find_duplicates(body: bytes, value: Any) -> list[str]:
+    """Paths of fields that a JSON body gives more than once (the last one counts); none for YAML and protobuf.
+
+    A duplicate makes the serialised value lose quotation marks against the body. Only then (or when the body writes
+    a quotation mark as an escape, which is rare) the body is parsed again, slowly.
+    """
+    if body.count(b'"') == orjson.dumps(value).count(b'"'):
+        return []
+    found: list[str] = []
+    try:
+        _collect_duplicates(json.loads(body, object_pairs_hook=_Pairs), "", found)
+    except (ValueError, RecursionError):
+        return []
+    return found
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with all its fields."""
+
+
+def _collect_duplicates(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for key, item in value:
+            place = f"{path}.{key}" if path else key
+            if key in seen and place not in found:
+                found.append(place)
+            seen.add(key)
+            _collect_duplicates(item, place, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _collect_duplicates(item, f"{path}[{index}]", found)
 
 
 def decode_yaml(body: bytes) -> Any:

@@ -50,12 +50,7 @@ def prepare_create(kind: Kind, obj: Obj, namespace: str, stamp: str, uid: str) -
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
-    given = metadata.get("namespace")
-    if kind.namespaced and given not in (None, "", namespace):
-        raise errors.bad_request(
-            f"the namespace of the provided object does not match the namespace sent on the request"
-            f" ({given} against {namespace})"
-        )
+    check_namespace(kind, metadata, namespace)
     for name in (
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
@@ -74,6 +69,16 @@ def prepare_create(kind: Kind, obj: Obj, namespace: str, stamp: str, uid: str) -
         metadata["generation"] = 1
     if kind.has("status"):
         obj.pop("status", None)
+
+
+def check_namespace(kind: Kind, metadata: Obj, namespace: str) -> None:
+    """The object may name no other namespace than the path. Raises 400."""
+    given = metadata.get("namespace")
+    if kind.namespaced and given not in (None, "", namespace):
+        raise errors.bad_request(
+            f"the namespace of the provided object does not match the namespace sent on the request"
+            f" ({given!s:.63} against {namespace})"
+        )
 
 
 def prepare_update(kind: Kind, old: Obj, new: Obj, subresource: str) -> None:

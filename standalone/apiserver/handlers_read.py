@@ -78,14 +78,41 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
 def _check_match(context: Context, request: Request) -> None:
     version = _check_not_future(context, request)
     match = request.query.get("resourceVersionMatch", "")
+    if "sendInitialEvents" in request.query:
+        raise _wrong_option("sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list")
     if match not in ("", "Exact", "NotOlderThan"):
-        raise errors.bad_request(
-            f'resourceVersionMatch: Unsupported value: "{match[:40]}": use Exact or NotOlderThan'
-        )
+        text = f'Unsupported value: "{match[:40]}": supported values: "Exact", "NotOlderThan", ""'
+        raise _wrong_option("resourceVersionMatch", text)
     if match and version is None:
-        raise errors.bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+        raise _wrong_option("resourceVersionMatch", text)
+    if match == "Exact" and version == 0:
+        text = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        raise _wrong_option("resourceVersionMatch", text)
     if match == "Exact" and version != context.store.version:
         raise errors.expired(f"The resourceVersion for the provided list is too old: {version}")
+
+
+def _check_watch_options(request: Request) -> bool:
+    """Whether the watch begins with the present objects by ``sendInitialEvents``. Raises 422."""
+    match = request.query.get("resourceVersionMatch", "")
+    if "sendInitialEvents" not in request.query:
+        if match:
+            text = (
+                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
+            raise _wrong_option("resourceVersionMatch", text)
+        return False
+    if match != "NotOlderThan":
+        text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        raise _wrong_option("resourceVersionMatch", text)
+    return request.is_set("sendInitialEvents")
+
+
+def _wrong_option(name: str, text: str) -> errors.StatusError:
+    reason = "FieldValueForbidden" if text.startswith("Forbidden") else "FieldValueNotSupported"
+    cause = errors.Cause(name, reason, text)
+    return errors.invalid("ListOptions", "meta.k8s.io", "", [cause])
 
 
 def select(context: Context, target: Target, selection: store_selection.Selection) -> list[Entry]:
@@ -109,9 +136,7 @@ def watch(context: Context, target: Target, request: Request) -> Stream:
     wants_bookmarks = (
         request.is_set("allowWatchBookmarks") if "allowWatchBookmarks" in request.query else False
     )
-    sends_initial = "sendInitialEvents" in request.query and request.is_set("sendInitialEvents")
-    if sends_initial and request.query.get("resourceVersionMatch") != "NotOlderThan":
-        raise errors.bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+    sends_initial = _check_watch_options(request)
     version = request.number("resourceVersion") or 0
 
     def start(sink: Sink) -> Callable[[], None]:

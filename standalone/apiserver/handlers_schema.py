@@ -50,7 +50,11 @@ def read_fields(kind: Kind, obj: Obj, mode: str, warnings: list[str]) -> None:
     unknown = structural.prune(schema, obj)
     if not unknown or mode == "Ignore":
         return
-    complaints = [f'unknown field "{path.lstrip(".")}"' for path in unknown]
+    complain(kind, [f'unknown field "{path.lstrip(".")}"' for path in unknown], mode, warnings)
+
+
+def complain(kind: Kind, complaints: list[str], mode: str, warnings: list[str]) -> None:
+    """Refuse (``Strict``, 400) or warn about fields that strict decoding does not take."""
     if mode == "Strict":
         listed = ", ".join(complaints)
         raise errors.bad_request(

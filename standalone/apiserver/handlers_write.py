@@ -19,6 +19,7 @@ from standalone.apiserver import (
     handlers_metadata,
     handlers_rules,
     handlers_schema,
+    webhook_match,
 )
 from standalone.apiserver.admission import Call
 from standalone.apiserver.errors import Cause
@@ -32,6 +33,8 @@ from standalone.apiserver.store_entries import Entry, Obj, build_entry
 
 MAX_TRIES = 8
 MAX_PREFIX = 58
+_GUARDED = ("Lease", "PodDisruptionBudget", "CustomResourceDefinition")
+"""Core kinds that Kubernetes never updates unconditionally."""
 Change = Callable[[Obj], Obj]
 """From the present object (a copy, the callable's to change) to the wanted one."""
 
@@ -163,6 +166,7 @@ class Writer:
         old = current.load()
         old["apiVersion"] = kind.api_version
         new = change(copy.deepcopy(old))
+        handlers_metadata.check_namespace(kind, new["metadata"], target.key[0])
         wanted = new["metadata"].get("resourceVersion")
         if wanted and wanted != str(current.version):
             await self._context.store.settled(kind.resource, target.key)
@@ -242,12 +246,17 @@ class Writer:
 
         author = managed.Author(options.manager, kind.api_version, self._context.stamp(), subresource)
         schema = handlers_schema.schema_of(kind)
-        new["metadata"]["managedFields"] = managed.track_write(old, new, author, schema)
+        entries = managed.track_write(old, new, author, schema)
+        if entries:
+            new["metadata"]["managedFields"] = entries
+        else:
+            new["metadata"].pop("managedFields", None)
 
 
 def require_version(kind: Kind, obj: Obj) -> None:
-    """A PUT of a custom resource must say which version it replaces."""
-    if kind.is_custom and not obj["metadata"].get("resourceVersion"):
+    """A PUT of some kinds must say which version it replaces."""
+    guarded = kind.is_custom or kind.kind in _GUARDED or kind.group == webhook_match.OWN_GROUP
+    if guarded and not obj["metadata"].get("resourceVersion"):
         text = "Invalid value: 0x0: must be specified for an update"
         cause = Cause("metadata.resourceVersion", "FieldValueInvalid", text)
         raise errors.invalid(kind.kind, kind.group, obj["metadata"].get("name", ""), [cause])

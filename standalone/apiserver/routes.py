@@ -25,12 +25,14 @@ from standalone.apiserver import (
     routes_openapi,
 )
 from standalone.apiserver.handlers_context import Context
+from standalone.apiserver.handlers_body import WriteOptions
 from standalone.apiserver.handlers_delete import Deleter
 from standalone.apiserver.handlers_write import Writer, Written
 from standalone.apiserver.kinds_core import REVIEW_GROUPS
 from standalone.apiserver.routes_target import Target
 from standalone.apiserver.server_http import Answer
 from standalone.apiserver.server_types import Request, Response, User
+from standalone.apiserver.store_entries import Obj
 
 HEALTH = ("/healthz", "/livez", "/readyz")
 _SCOPED_SUBRESOURCES = ("status", "finalize")
@@ -200,16 +202,27 @@ class Router:
     async def _create(self, target: Target, request: Request) -> Response:
         if target.kind.namespaced and target.namespace is None:
             raise errors.bad_request("an empty namespace may not be set during creation")
-        obj = handlers_schema.read_object(handlers_body.decode(request), target.kind, "")
         options = handlers_body.parse_options(request)
+        obj = self._read(target, request, options, "")
         return self._written(target, await self._writer.create(target, obj, options))
 
     async def _replace(self, target: Target, request: Request) -> Response:
-        obj = handlers_schema.read_object(handlers_body.decode(request), target.kind, target.name)
-        handlers_write.require_version(target.kind, obj)
         options = handlers_body.parse_options(request)
+        obj = self._read(target, request, options, target.name)
+        handlers_write.require_version(target.kind, obj)
         raw = handlers_write.copy_of(obj)
         return self._written(target, await self._writer.update(target, lambda _: raw(), options))
+
+    def _read(self, target: Target, request: Request, options: WriteOptions, name: str) -> Obj:
+        """The object in a body, checked for fields given twice."""
+        value = handlers_body.decode(request)
+        mode = options.validation
+        twice = handlers_body.find_duplicates(request.body, value) if mode != "Ignore" else []
+        obj = handlers_schema.read_object(value, target.kind, name)
+        if twice:
+            complaints = [f'duplicate field "{path}"' for path in twice]
+            handlers_schema.complain(target.kind, complaints, mode, options.warnings)
+        return obj
 
     async def _patch(self, target: Target, request: Request) -> Response:
         return self._written(target, await handlers_patch.patch(self._context, self._writer, target, request))

@@ -1,0 +1,106 @@
+"""Fixtures of the cluster contract: one API server, one namespace and one definition for each case.
+
+``WAKEFUL_CONTRACT_KUBECONFIG`` names the kubeconfig of another cluster to hold to the same contract; without it the
+embedded API server is started alone (no node, no controllers of ours), as its own process.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cluster_api import Api, Obj, eventually, read
+from cluster_objects import definition
+
+KUBECONFIG = os.environ.get("WAKEFUL_CONTRACT_KUBECONFIG", "")
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path | None]]:
+    if KUBECONFIG:
+        yield Path(KUBECONFIG), None
+        return
+    folder = tmp_path_factory.mktemp("apiserver")
+    command = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(folder), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        first = next((line for line in process.stderr if '"serving"' in line), "")
+        assert first, f"the API server did not start: exit {process.wait(10)}"
+        drain = threading.Thread(target=_copy, args=(process.stderr, folder / "log"), daemon=True)
+        drain.start()
+        yield folder / "kubeconfig", folder
+    finally:
+        process.terminate()
+        status = process.wait(15)
+        drain.join(5)
+        process.stderr.close()
+    assert status == 0, (folder / "log").read_text()[-2000:]
+
+
+def _copy(stream: object, path: Path) -> None:
+    with path.open("w") as file:
+        for line in stream:  # type: ignore[attr-defined]
+            file.write(line)
+
+
+@pytest.fixture
+def api(_server: tuple[Path, Path | None]) -> Iterator[Api]:
+    """The API server under contract."""
+    found = read(*_server)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def namespace(api: Api) -> Iterator[str]:
+    """A namespace of one's own, with its ServiceAccount."""
+    name = f"contract-{secrets.token_hex(4)}"
+    api.post("/api/v1/namespaces", {"metadata": {"name": name}}).ok()
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    eventually(lambda: api.get(account).status == 200, "no default ServiceAccount")
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def configmaps(namespace: str) -> str:
+    """The path of the namespace's ConfigMaps."""
+    return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+Define = Callable[..., Obj]
+
+
+@pytest.fixture
+def define(api: Api) -> Iterator[Define]:
+    """Create a CustomResourceDefinition in a group of its own and wait until it is established."""
+    made: list[str] = []
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+    def one(**changes: object) -> Obj:
+        body = definition(f"c{secrets.token_hex(4)}.example.com", **changes)
+        name = body["metadata"]["name"]
+        made.append(name)
+        api.post(definitions, body).ok()
+
+        def established() -> Obj | None:
+            found = api.get(f"{definitions}/{name}").ok()
+            conditions = (found.get("status") or {}).get("conditions") or ()
+            good = {item["type"] for item in conditions if item["status"] == "True"}
+            return found if {"Established", "NamesAccepted"} <= good else None
+
+        found = eventually(established, f"{name} is not established")
+        path = f"/apis/{body['spec']['group']}/{body['spec']['versions'][0]['name']}"
+        eventually(lambda: api.get(path).status == 200, f"{path} is not served")
+        return found
+
+    yield one
+    for name in made:
+        api.delete(f"{definitions}/{name}")
