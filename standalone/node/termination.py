@@ -8,7 +8,6 @@ the same log is never in it.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 import time
 from typing import Any
 
