@@ -26,11 +26,9 @@ async def run_reports(fleet: Fleet, autoscaler: AutoscalerClient) -> None:
     while True:
         await asyncio.sleep(max(0.0, due - loop.time()))
         due = max(due + PERIOD_S, loop.time())
-        stats = _take(fleet, loop.time())
-        if not stats:
-            continue
         try:
-            await autoscaler.report(time.time(), stats)
+            # An empty report is news too: it says that revisions with pods had no traffic, and lets them sleep.
+            await autoscaler.report(time.time(), _take(fleet, loop.time()))
             is_away = False
         except WakeError as error:
             if not is_away:
