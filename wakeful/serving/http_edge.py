@@ -15,8 +15,7 @@ import uuid
 from collections.abc import Mapping
 
 from aiohttp import web
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import choose_encoder
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, problem
@@ -127,8 +126,9 @@ class Edge:
         try:
             if route.kind is Kind.METRICS:
                 self._plane.metrics.in_flight.set(self.in_flight)
-                body = generate_latest(self._plane.metrics.registry)
-                return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+                encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+                body = encode(self._plane.metrics.registry)
+                return web.Response(body=body, headers={"Content-Type": content_type})
             response = _json(200, await self._meta.answer(route))
         except Exception as error:
             response = _failed(error, "")

@@ -43,9 +43,9 @@ def test_whole_request() -> None:
     ("changes", "words"),
     [
         ({"data": [1, 2, 3]}, "input 'x': shape [2, 2] holds 4 elements, data has 3"),
-        ({"shape": [0, 2]}, "every dimension must be at least 1"),
-        ({"shape": [-1, 2]}, "every dimension must be at least 1"),
-        ({"shape": [2**63]}, "every dimension must be at least 1"),
+        ({"shape": [0, 2]}, "every dimension must be from 1 to 2^63 - 1"),
+        ({"shape": [-1, 2]}, "every dimension must be from 1 to 2^63 - 1"),
+        ({"shape": [2**63]}, "every dimension must be from 1 to 2^63 - 1"),
         ({"shape": [2**32, 2**32]}, "holds 18446744073709551616 elements"),
         ({"shape": [1] * 40}, "40 dimensions"),
         ({"datatype": "FLOAT"}, "datatype 'FLOAT'; known are BOOL"),
@@ -60,6 +60,8 @@ def test_whole_request() -> None:
         ({"data": [True, 2, 3, 4]}, "element 0 of data is True"),
         ({"datatype": "UINT8", "data": [1, 2, 3, -1]}, "outside UINT8 (0 to 255)"),
         ({"datatype": "FP32", "data": [1, 2, 3, 1e39]}, "outside FP32"),
+        ({"datatype": "FP32", "data": [None, 2, 3, 1e39]}, "element 3 of data is 1e+39, outside FP32"),
+        ({"datatype": "FP64", "data": [1, 2, 3, "4"]}, "element 3 of data is '4', which is not FP64"),
         ({"datatype": "BOOL", "data": [True, 0, 1, 2]}, "BOOL takes true and false"),
         ({"datatype": "BYTES", "data": ["a", "b", "c", 1]}, "element 3 of data is 1"),
     ],
@@ -88,7 +90,7 @@ def test_wrong_tensors_are_refused_by_name(changes: dict[str, Any], words: str) 
         (body(shape=[2, True]), ["body", "inputs", 0, "shape", 1], "int_type"),
         (body(shape="2"), ["body", "inputs", 0, "shape"], "list_type"),
         (body(parameters=[]), ["body", "inputs", 0, "parameters"], "dict_type"),
-        (b'{"id": 3, "inputs": [{}]}', ["body", "id"], "str_type"),
+        (b'{"id": 3, "inputs": [{}]}', ["body", "id"], "string_type"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -116,6 +118,26 @@ def test_refusals_of_the_whole() -> None:
 
 def test_whole_floats_are_integers() -> None:
     assert oip.decode_json(body(data=[1.0, 2, 3.0, 4])).inputs[0].data == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "fp32"])
+def test_null_among_floats_is_nan(datatype: str) -> None:
+    tensor = oip.decode_json(body(datatype=datatype, data=[None, 2, 3.5, None])).inputs[0]
+    assert tensor.datatype == datatype.upper()
+    assert np.array(tensor.data).tolist()[1:3] == [2.0, 3.5]
+    assert np.isnan(np.array(tensor.data)).tolist() == [True, False, False, True]
+    assert np.isnan(oip.decode_json(body(datatype=datatype, data=[None] * 4)).inputs[0].data).all()
+
+
+def test_whole_floats_are_dimensions() -> None:
+    assert oip.decode_json(body(shape=[2.0, 2])).inputs[0].shape == (2, 2)
+
+
+@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
+def test_what_python_writes_for_nan_is_explained(token: str) -> None:
+    raw = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [%s]}]}' % token.encode()
+    with pytest.raises(InvalidError, match="JSON has neither NaN nor Infinity: send null"):
+        oip.decode_json(raw)
 
 
 def response() -> oip.InferResponse:

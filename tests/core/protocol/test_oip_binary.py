@@ -110,7 +110,7 @@ def test_which_outputs_are_binary(parameters: dict[str, Any], outputs: list[Any]
 def test_answer_mixes_binary_and_json() -> None:
     body, length = oip_binary.encode(answer(), answer().outputs, {"a": b"\0\0\x80?"})
     assert body[:length] == (
-        b'{"id":"7","model_name":"m","outputs":[{"name":"a","shape":[1],"datatype":"FP32",'
+        b'{"id":"7","model_name":"m","model_version":null,"outputs":[{"name":"a","shape":[1],"datatype":"FP32",'
         b'"parameters":{"binary_data_size":4}},{"name":"b","shape":[1],"datatype":"INT8","data":[2],"parameters":{"k":"v"}}]}'
     )
     assert body[length:] == b"\0\0\x80?"

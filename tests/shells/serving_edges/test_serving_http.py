@@ -98,6 +98,19 @@ async def test_stages_run_in_order_sync_and_async(start: Any, models: Any) -> No
         assert f'request_{stage}_seconds_count{{model_name="s"}}' in metrics
 
 
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [("", "text/plain; version=0.0.4", b""), ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text", b"# EOF\n")],
+)  # fmt: skip
+async def test_metrics_come_in_the_format_that_is_asked_for(
+    start: Any, accept: str, content_type: str, end: bytes
+) -> None:
+    client = await start()
+    _, body, response = await client.ask("GET", "/metrics", headers={"Accept": accept})
+    assert response.headers["Content-Type"].startswith(content_type)
+    assert body.endswith(end) and b"request_predict_seconds" in body
+
+
 async def test_async_iterator_is_streamed(start: Any, models: Any) -> None:
     client = await start(models["stream"]("s"))
     status, body, response = await client.ask("POST", "/v1/models/s:predict", json={})

@@ -98,6 +98,10 @@ class InferResponse:
     parameters: dict[str, Any] | None = None
 
 
+_PYDANTIC = {str: "string_type", dict: "dict_type", list: "list_type", int: "int_type"}
+"""Machine types of issues, in the words that KServe's clients know."""
+
+
 class _Issues:
     """Collects what does not fit the schema."""
 
@@ -117,7 +121,7 @@ class _Issues:
             self.add(
                 (*where, key),
                 f"should be {type_name(kind())}, got {type_name(value)}",
-                f"{kind.__name__}_type",
+                _PYDANTIC[kind],
             )
             return None
         return value
@@ -182,9 +186,11 @@ def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:
     if data is not None and not isinstance(data, list):
         issues.add((*where, "data"), f"should be an array, got {type_name(data)}", "list_type")
     for place, size in enumerate(shape):
-        if type(size) is not int:
+        if type(size) is float and size.is_integer():
+            shape[place] = int(size)
+        elif type(size) is not int:
             issues.add((*where, "shape", place), f"should be an integer, got {type_name(size)}", "int_type")
-    return Tensor(name or "", tuple(shape), datatype or "", data, parameters or {})
+    return Tensor(name or "", tuple(shape), (datatype or "").upper(), data, parameters or {})
 
 
 def _output(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> RequestedOutput:
@@ -212,7 +218,7 @@ def _check_shape(tensor: Tensor) -> None:
     for size in shape:
         if not 1 <= size < 2**63:
             raise InvalidError(
-                f"input {name} has shape {shown(list(shape))}: every dimension must be at least 1"
+                f"input {name} has shape {shown(list(shape))}: every dimension must be from 1 to 2^63 - 1"
             )
 
 

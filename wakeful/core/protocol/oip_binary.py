@@ -117,10 +117,12 @@ def binary_names(request: oip.InferRequest, outputs: Sequence[oip.Tensor]) -> se
 def encode(
     response: oip.InferResponse, outputs: Sequence[oip.Tensor], raw: Mapping[str, bytes]
 ) -> tuple[bytes, int]:
-    """(body, JSON length): outputs named in ``raw`` as those bytes, the others as JSON; null members are left out."""
-    head: dict[str, Any] = {"id": response.id, "model_name": response.model_name}
-    if response.model_version is not None:
-        head["model_version"] = response.model_version
+    """(body, JSON length): outputs named in ``raw`` as those bytes, the others as JSON; null members but the version (KServe sends it) are left out."""
+    head: dict[str, Any] = {
+        "id": response.id,
+        "model_name": response.model_name,
+        "model_version": response.model_version,
+    }
     if response.parameters:
         head["parameters"] = response.parameters
     entries = []

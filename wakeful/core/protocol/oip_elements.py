@@ -3,7 +3,7 @@
 Called by ``oip`` only. The checks are single passes of built-ins over the list (``set(map(type, ...))``, ``min``,
 ``max``), about 30 ns an element, so that strictness costs less than parsing. JSON knows neither the difference
 between 1 and 1.0 nor widths: whole floats are taken for integers (3.0 for INT32), 3.5 and 300 for UINT8 are refused
-instead of cut off.
+instead of cut off. ``null`` among floats is NaN: that is how an answer's NaN is written, JSON having no word for it.
 
 Invariant: a list that passes ``check`` converts to its numpy type without overflow and without loss of the whole part.
 """
@@ -27,6 +27,7 @@ INTEGER_RANGES = {
     "INT64": (-(2**63), 2**63 - 1),
 }
 FP32_MAX = 3.4028234663852886e38
+_NAN = float("nan")
 
 
 def flatten(data: list[Any], name: str) -> list[Any]:
@@ -63,9 +64,11 @@ def check(flat: list[Any], datatype: str, name: str) -> None:
         low, high = INTEGER_RANGES[datatype]
         _in_range(flat, low, high, datatype, name)
     else:
-        _expect(flat, types, {int, float}, datatype, name)
+        _expect(flat, types, {int, float, type(None)}, datatype, name)
         if datatype == "FP32":
             _in_range(flat, -FP32_MAX, FP32_MAX, datatype, name)
+        if type(None) in types:
+            flat[:] = [_NAN if value is None else value for value in flat]
 
 
 def _expect(flat: list[Any], types: set[type], allowed: set[type], datatype: str, name: str) -> None:
@@ -88,7 +91,11 @@ def _make_whole(flat: list[Any], datatype: str, name: str) -> None:
 
 
 def _in_range(flat: list[Any], low: float, high: float, datatype: str, name: str) -> None:
-    for extreme in (min(flat), max(flat)):
+    """Refuse what is outside; nulls (whose check came before) have no size."""
+    given = flat
+    if datatype == "FP32" and type(None) in set(map(type, flat)):
+        given = [value for value in flat if value is not None] or [low]
+    for extreme in (min(given), max(given)):
         if not low <= extreme <= high:
             place = flat.index(extreme)
             raise InvalidError(

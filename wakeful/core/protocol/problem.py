@@ -73,9 +73,16 @@ def parse_json(body: bytes | memoryview, what: str) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidError(f"{what} is not valid JSON: {error}") from error
+        raise InvalidError(f"{what} is not valid JSON: {error}{_hint(error)}") from error
     except RecursionError as error:
         raise InvalidError(f"{what} is nested too deeply") from error
+
+
+def _hint(error: orjson.JSONDecodeError) -> str:
+    """What Python's own json module would have written there, if it is that."""
+    if error.doc[error.pos : error.pos + 9].startswith(("NaN", "Infinity", "-Infinity")):
+        return "; JSON has neither NaN nor Infinity: send null for a missing value"
+    return ""
 
 
 def shown(value: object) -> str:

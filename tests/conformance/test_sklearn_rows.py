@@ -1,0 +1,117 @@
+"""What the scikit-learn runtime makes of rows and columns: names, missing values, text beside numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
+
+from runtimes.sklearn.model import SklearnModel
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol.oip import InferRequest, Tensor
+from wakeful.serving import Context
+
+CONTEXT = Context({})
+
+
+def served(folder: Path, estimator: Any) -> SklearnModel:
+    joblib.dump(estimator, folder / "model.joblib")
+    model = SklearnModel("m", folder, {"WAKEFUL_PICKLE": "Allow"})
+    model.load()
+    return model
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> SklearnModel:
+    """A tree that answers 1 for x > 0, 0 below and 5 where x is missing."""
+    features = np.array([[-1.0], [1.0], [np.nan]])
+    return served(tmp_path, DecisionTreeRegressor().fit(features, [0, 1, 5]))
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> SklearnModel:
+    """1000 a + b, fitted on columns called a and b."""
+    line = LinearRegression(fit_intercept=False).fit(np.array([[1, 0], [0, 1]]), [1000, 1])
+    line.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    return served(tmp_path, line)
+
+
+def v1(model: SklearnModel, rows: Any) -> Any:
+    return np.round(model.predict({"instances": rows}, CONTEXT)["predictions"], 6).tolist()
+
+
+def v2(model: SklearnModel, *tensors: Tensor) -> Any:
+    return np.round(model.predict(InferRequest(list(tensors)), CONTEXT).outputs[0].data, 6).tolist()
+
+
+def test_null_is_a_missing_value(tree: SklearnModel) -> None:
+    assert v1(tree, [[2], [None], [-2]]) == [1.0, 5.0, 0.0]
+    assert v1(tree, [[None]]) == [5.0]
+    assert v2(tree, Tensor("x", (2, 1), "FP64", [float("nan"), 3.0])) == [5.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"a": 2, "b": 3}, {"b": 5, "a": 4}],
+        [{"b": [3, 5], "a": [2, 4]}],
+        [{"b": {"0": 3, "1": 5}, "a": {"0": 2, "1": 4}}],
+        [{"a": 2, "b": 3, "more": "x"}, {"b": [5], "a": [4]}],
+        [[2, 3], [4, 5]],
+    ],
+    ids=["values", "lists", "indexed", "mixed", "rows"],
+)
+def test_columns_go_by_name(named: SklearnModel, rows: Any) -> None:
+    assert v1(named, rows) == [2003.0, 4005.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([{"a": 1}], "instances[0] has no 'b'; the model needs a, b"),
+        ([{"a": 1, "b": 2}, [1, 2]], "instances[1] is not an object"),
+        ([{"a": [1, 2], "b": [1]}], "instances[0] has columns of different length: [1, 2]"),
+        ([{"a": [], "b": []}], "columns hold no values"),
+        ([{"a": {"0": {}}, "b": 2}], "is an object, not a number or text"),
+    ],
+    ids=["missing", "mixed", "lengths", "empty", "nested"],
+)
+def test_named_rows_that_do_not_fit(named: SklearnModel, rows: Any, words: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        v1(named, rows)
+    assert words in str(caught.value)
+
+
+def test_tensors_go_by_name_too(named: SklearnModel) -> None:
+    a, b = Tensor("a", (2,), "FP64", [2, 4]), Tensor("b", (2, 1), "INT32", [3, 5])
+    assert v2(named, b, a) == v2(named, a, b) == [2003.0, 4005.0]
+    assert v2(named, Tensor("x", (2,), "FP64", [2, 4]), Tensor("y", (2,), "FP64", [3, 5])) == [2003.0, 4005.0]
+    with pytest.raises(InvalidError, match="input 'b' is missing; the model needs a, b"):
+        v2(named, a, Tensor("c", (2,), "FP64", [3, 5]))
+
+
+def test_text_beside_numbers_keeps_the_numbers(tmp_path: Path) -> None:
+    data = np.array([["red", 1], ["blue", 2]], dtype=object)
+    encode = ColumnTransformer([("colour", OneHotEncoder(), [0])], remainder="passthrough")
+    model = served(tmp_path, make_pipeline(encode, LinearRegression()).fit(data, [10, 20]))
+    assert v1(model, [["red", 1], ["blue", 2]]) == [10.0, 20.0]
+
+
+def test_text_models_take_text(tmp_path: Path) -> None:
+    texts = ["good fine", "bad awful"]
+    model = served(tmp_path, make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, [1, 0]))
+    assert v1(model, texts) == [1, 0]
+    assert v2(model, Tensor("t", (2,), "BYTES", texts)) == [1, 0]
+    assert v2(model, Tensor("t", (2,), "BYTES", [text.encode() for text in texts])) == [1, 0]
+    with pytest.raises(InvalidError, match="BYTES that are not UTF-8"):
+        v2(model, Tensor("t", (1,), "BYTES", [b"\xff"]))
