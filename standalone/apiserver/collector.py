@@ -162,6 +162,9 @@ class Collector:
             references = dependent.load()["metadata"].get("ownerReferences") or ()
             blocks = any(owner.get("uid") == uid and owner.get("blockOwnerDeletion") for owner in references)
             is_empty = is_empty and not blocks
+            if blocks and self._has_waiting_dependent(dependent.uid):
+                dependent = await self._unblock(dependent)
+                references, blocks = dependent.load()["metadata"]["ownerReferences"], False
             if not dependent.is_deleting:
                 others = [
                     owner
@@ -187,6 +190,21 @@ class Collector:
                 if owner.get("uid") == uid and owner.get("blockOwnerDeletion"):
                     return True
         return False
+
+    def _has_waiting_dependent(self, uid: str) -> bool:
+        """Whether something that itself waits for its dependents depends on ``uid``: a circle."""
+        for place in self._store.owners.dependents(uid):
+            found = self._store.latest(*place)
+            if found is not None and found.is_deleting:
+                return FOREGROUND in (found.load()["metadata"].get("finalizers") or ())
+        return False
+
+    async def _unblock(self, dependent: Entry) -> Entry:
+        """Open a circle: the dependent no longer holds its owners."""
+        obj = dependent.load()
+        for owner in obj["metadata"]["ownerReferences"]:
+            owner.pop("blockOwnerDeletion", None)
+        return await self._store.put(dependent.resource, dependent.key, obj, dependent)
 
     async def _release(self, dependent: Entry, uid: str) -> None:
         """Other owners hold the object: it only loses this one."""

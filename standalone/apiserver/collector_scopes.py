@@ -15,7 +15,7 @@ from standalone.apiserver import errors
 from standalone.apiserver.deletion import DeleteOptions
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_delete import Deleter
-from standalone.apiserver.handlers_rules import CRD_FINALIZER
+from standalone.apiserver.handlers_rules import CRD_FINALIZER, NAMESPACE_FINALIZER
 from standalone.apiserver.kinds_core import CRD_RESOURCE
 from standalone.apiserver.store import StaleWriteError
 from standalone.apiserver.store_bucket import Place
@@ -114,12 +114,14 @@ class ScopeCollector:
         obj = current.load()
         metadata = obj["metadata"]
         if place[0] == NAMESPACES:
-            obj["spec"] = {**(obj.get("spec") or {}), "finalizers": []}
+            spec = obj.get("spec") or {}
+            left = [name for name in spec.get("finalizers") or () if name != NAMESPACE_FINALIZER]
+            obj["spec"] = {**spec, "finalizers": left}
         else:
             metadata["finalizers"] = [
                 name for name in metadata.get("finalizers") or () if name != CRD_FINALIZER
             ]
-        if metadata.get("finalizers"):
+        if metadata.get("finalizers") or (place[0] == NAMESPACES and obj["spec"]["finalizers"]):
             if obj != current.load():
                 await self._store.put(*place, obj, current)
         else:
@@ -131,24 +133,42 @@ class ScopeCollector:
         if current is None:
             return
         obj = current.load()
-        counts: dict[str, int] = {}
-        for item in contents:
-            counts[item.resource] = counts.get(item.resource, 0) + 1
-        listed = ", ".join(
-            f"{resource} has {count} resource instances" for resource, count in sorted(counts.items())
-        )
+        listed, held = _count(contents)
         if place[0] == NAMESPACES:
-            condition = {
-                "type": "NamespaceContentRemaining",
-                "status": "True",
-                "reason": "SomeResourcesRemain",
-            }
-            condition["message"] = f"Some resources are remaining: {listed}"
+            conditions = [
+                _condition(
+                    "NamespaceContentRemaining",
+                    "SomeResourcesRemain",
+                    f"Some resources are remaining: {listed}",
+                )
+            ]
+            if held:
+                text = f"Some content in the namespace has finalizers remaining: {held}"
+                conditions.append(_condition("NamespaceFinalizersRemaining", "SomeFinalizersRemain", text))
         else:
-            condition = {"type": "Terminating", "status": "True", "reason": "InstanceDeletionInProgress"}
-            condition["message"] = f"CustomResource deletion is in progress: {listed}"
-        if _set_condition(obj, condition, self._context.stamp()):
+            text = f"CustomResource deletion is in progress: {listed}"
+            conditions = [_condition("Terminating", "InstanceDeletionInProgress", text)]
+        changes = [_set_condition(obj, condition, self._context.stamp()) for condition in conditions]
+        if any(changes):
             await self._store.put(*place, obj, current)
+
+
+def _count(contents: list[Entry]) -> tuple[str, str]:
+    """How many objects of which resources, and of which finalizers, as Kubernetes lists them."""
+    counts: dict[str, int] = {}
+    finalizers: dict[str, int] = {}
+    for item in contents:
+        named = item.resource if "." in item.resource else f"{item.resource}."
+        counts[named] = counts.get(named, 0) + 1
+        for name in item.load()["metadata"].get("finalizers") or ():
+            finalizers[name] = finalizers.get(name, 0) + 1
+    listed = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(counts.items()))
+    held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(finalizers.items()))
+    return listed, held
+
+
+def _condition(name: str, reason: str, message: str) -> dict[str, str]:
+    return {"type": name, "status": "True", "reason": reason, "message": message}
 
 
 def _set_condition(obj: Obj, condition: dict[str, str], stamp: str) -> bool:

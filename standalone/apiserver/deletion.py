@@ -43,7 +43,10 @@ def parse(body: Any, query: dict[str, str]) -> DeleteOptions:
         raise errors.bad_request("the body must be a DeleteOptions object")
     policy = options.get("propagationPolicy") or query.get("propagationPolicy") or ""
     orphan = options.get("orphanDependents", query.get("orphanDependents"))
-    if orphan is not None and not policy:
+    if orphan is not None and policy:
+        text = f"Invalid value: {orphan!s:.5}: orphanDependents and deletionPropagation cannot be both set"
+        raise _invalid("propagationPolicy", text)
+    if orphan is not None:
         policy = "Orphan" if orphan in (True, "true", "1") else "Background"
     if policy and policy not in POLICIES:
         raise _invalid(

@@ -91,6 +91,8 @@ def prepare_update(kind: Kind, old: Obj, new: Obj, subresource: str) -> None:
         _keep_all_but_status(kind, old, new)
     elif kind.has("status"):
         _carry(old, new, "status")
+    if kind.resource == "namespaces" and not subresource and "spec" in old:
+        new["spec"] = {**(new.get("spec") or {}), "finalizers": old["spec"].get("finalizers") or []}
     after = new["metadata"]
     for name in (
         "uid",

@@ -17,6 +17,7 @@ from standalone.apiserver.schema import checks_crd, core_checks
 from standalone.apiserver.store_entries import Obj
 
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+NAMESPACE_FINALIZER = "kubernetes"
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _POD_CHANGEABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates")
 _IMMUTABLE_DEFINITION = ("group", "scope")
@@ -32,6 +33,11 @@ def fill_create(kind: Kind, obj: Obj, node_name: str) -> None:
                 spec["nodeName"] = node_name
             spec.setdefault("serviceAccountName", "default")
             spec.setdefault("serviceAccount", spec["serviceAccountName"])
+    elif place == ("", "Namespace"):
+        spec = obj.setdefault("spec", {})
+        finalizers = spec.setdefault("finalizers", [])
+        if NAMESPACE_FINALIZER not in finalizers:
+            finalizers.append(NAMESPACE_FINALIZER)
     elif place == ("", "PersistentVolumeClaim"):
         obj["status"] = {"phase": "Pending"}
     elif place == ("apiextensions.k8s.io", "CustomResourceDefinition"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from standalone.apiserver.kinds import Kind, ScalePaths
+from standalone.apiserver.kinds import VERBS, Kind, ScalePaths
 
 ALL = ("all",)
 STATUS = ("status",)
@@ -50,6 +50,12 @@ def _wide(*names: str, **more: Any) -> Kind:
     return dataclasses.replace(_kind(*names, **more), namespaced=False)
 
 
+def _namespace() -> Kind:
+    """Namespaces are deleted one by one only."""
+    row = _wide("v1", "Namespace", "namespaces", short="ns", subresources=("status", "finalize"))
+    return dataclasses.replace(row, verbs=tuple(verb for verb in VERBS if verb != "deletecollection"))
+
+
 def _review(group: str, kind: str, namespaced: bool = False) -> Kind:
     """A question that is answered by ``handlers_reviews`` and never stored."""
     row = _kind(f"{group}.k8s.io/v1", kind, f"{kind.lower()}s")
@@ -59,7 +65,7 @@ def _review(group: str, kind: str, namespaced: bool = False) -> Kind:
 POD_SUBRESOURCES = ("status", "log", "eviction", "binding")
 
 CORE: tuple[Kind, ...] = (
-    _wide("v1", "Namespace", "namespaces", short="ns", subresources=("status", "finalize")),
+    _namespace(),
     _wide("v1", "Node", "nodes", short="no", subresources=STATUS),
     _kind("v1", "Pod", "pods", short="po", categories=ALL, subresources=POD_SUBRESOURCES),
     _kind("v1", "Service", "services", short="svc", categories=ALL, subresources=STATUS),

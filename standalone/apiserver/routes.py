@@ -24,8 +24,8 @@ from standalone.apiserver import (
     handlers_write,
     routes_openapi,
 )
-from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_body import WriteOptions
+from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_delete import Deleter
 from standalone.apiserver.handlers_write import Writer, Written
 from standalone.apiserver.kinds_core import REVIEW_GROUPS
@@ -163,7 +163,8 @@ class Router:
         if method == "DELETE":
             if target.name:
                 return handlers_delete.delete(self._context, self._deleter, target, request)
-            return handlers_delete.delete_collection(self._context, self._deleter, target, request)
+            if "deletecollection" in kind.verbs:
+                return handlers_delete.delete_collection(self._context, self._deleter, target, request)
         if method == "PUT" and target.name:
             return self._replace(target, request)
         if method == "PATCH" and target.name:
