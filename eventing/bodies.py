@@ -51,6 +51,8 @@ class Bodies:
             yield bytes(body)
         except TimeoutError:
             raise BodyError(408, f"the body did not arrive within {self._timeout_s:g} s") from None
+        except ConnectionError:  # nobody is there to read the answer
+            raise BodyError(400, "the producer went away before its body was complete") from None
         except (web.RequestPayloadError, HttpProcessingError) as error:
             raise BodyError(400, f"the body is not readable: {error}") from error
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from events_recorder import Producer, event, recording, until
 from whole_platform import Platform
 
@@ -39,7 +40,7 @@ MODEL = {"ref": {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceSe
 
 
 def manifests(recorder_url: str) -> str:
-    """A Broker and three Triggers, as JSON documents."""
+    """A Broker and three Triggers."""
     documents = [made("Broker", "default", {})]
     for name, type_, subscriber in (
         ("record", "measured", {"uri": f"{recorder_url}/record"}),
@@ -48,7 +49,7 @@ def manifests(recorder_url: str) -> str:
     ):
         spec = {"broker": "default", "filter": {"attributes": {"type": type_}}, "subscriber": subscriber}
         documents.append(made("Trigger", name, spec))
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
+    return str(yaml.safe_dump_all(documents))
 
 
 def made(kind: str, name: str, spec: Any) -> dict[str, Any]:
