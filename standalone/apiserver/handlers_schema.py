@@ -14,7 +14,7 @@ from typing import Any
 from standalone.apiserver import errors
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind
-from standalone.apiserver.schema import structural
+from standalone.apiserver.schema import decoding, structural
 from standalone.apiserver.store_entries import Obj
 
 MODES = ("", "Ignore", "Warn", "Strict")
@@ -47,6 +47,12 @@ def read_fields(kind: Kind, obj: Obj, mode: str, warnings: list[str]) -> None:
     schema = schema_of(kind)
     if schema is None:
         return
+    mistyped = decoding.mistyped(schema, obj, metadata_only=kind.is_custom)
+    if mistyped:
+        listed = "; ".join(mistyped)
+        raise errors.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {listed}'
+        )
     unknown = structural.prune(schema, obj)
     if not unknown or mode == "Ignore":
         return

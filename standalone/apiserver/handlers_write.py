@@ -172,7 +172,7 @@ class Writer:
             await self._context.store.settled(kind.resource, target.key)
             raise self._stale(target)
         new["metadata"]["resourceVersion"] = str(current.version)
-        subresource = target.subresource if target.subresource == "status" else ""
+        subresource = target.subresource if target.subresource in ("status", "finalize") else ""
         handlers_schema.read_fields(kind, new, options.validation, options.warnings)
         handlers_schema.default(kind, new)
         handlers_metadata.prepare_update(kind, old, new, subresource)
@@ -229,11 +229,13 @@ class Writer:
     def _validate(self, kind: Kind, obj: Obj, old: Obj | None, subresource: str) -> None:
         causes = handlers_metadata.validate(kind, obj["metadata"])
         causes += handlers_schema.validate(kind, obj)
-        if not causes:
-            causes = handlers_rules.validate(kind, obj)
-            if old is not None:
-                causes += handlers_metadata.validate_update(kind, old, obj)
-                causes += [] if subresource else handlers_rules.validate_update(kind, old, obj)
+        if causes and kind.is_custom:  # a built-in object has its types by now: say all that is wrong
+            handlers_schema.raise_invalid(kind, obj, causes)
+        found = [] if subresource else handlers_rules.validate(kind, obj)
+        if old is not None:
+            found += handlers_metadata.validate_update(kind, old, obj)
+            found += [] if subresource else handlers_rules.validate_update(kind, old, obj)
+        causes += [cause for cause in found if cause not in causes]
         handlers_schema.raise_invalid(kind, obj, causes)
 
     def _track(

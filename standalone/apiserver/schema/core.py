@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from standalone.apiserver.schema.node import OBJECT_META_SCHEMA, Schema
+from standalone.apiserver.schema.values import MAY_REPEAT
 
 QUANTITY_PATTERN = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 _SCALARS: dict[str, Schema] = {
@@ -113,6 +114,8 @@ def _schema_of(name: str, is_strict: bool) -> Schema:
 def _field(facts: dict[str, Any], field: str, code: str, is_strict: bool) -> Schema:
     schema = dict(_coded(code, is_strict)) if code[0] != ">" else _coded(code, is_strict)
     more = field_extensions(facts, field, code)
+    if more.get("x-kubernetes-list-type") in ("map", "set"):
+        more[MAY_REPEAT] = True
     return {**schema, **more} if more else schema
 
 
@@ -157,6 +160,7 @@ def _make_structural(schema: Any) -> None:
         return
     schema.pop("x-kubernetes-patch-strategy", None)
     schema.pop("x-kubernetes-patch-merge-key", None)
+    schema.pop(MAY_REPEAT, None)
     if schema.get("format") == "quantity":
         del schema["format"]
     if schema.get("x-kubernetes-int-or-string"):

@@ -1,30 +1,36 @@
 """What Kubernetes checks in built-in kinds beyond types: the mistakes people make most, refused in its words.
 
-Called by the write path after ``structural.validate``. Left out: most of the thousands of rules of a real API server
-(docs/reference/parity.md says so); immutable fields are in ``immutable_errors``.
+Called by the write path after decoding and defaulting. Here are the table of checks, the fields that may not change,
+and the kinds without pods; workloads are in ``core_checks_workload``. Left out: most of the thousands of rules of a
+real API server (docs/reference/parity.md says so).
 
 Invariant: total on any JSON; an object that a real API server takes is never refused here.
 """
 
 from __future__ import annotations
 
-import re
+import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
 from standalone.apiserver.kinds import Kind
-from standalone.apiserver.schema import failure
+from standalone.apiserver.schema import core_checks_workload as workload
+from standalone.apiserver.schema import failure, names, quantities
+from standalone.apiserver.schema.core_checks_pod import (
+    check_labels,
+    check_name,
+    check_pod_spec,
+    check_port,
+    part,
+)
 from standalone.apiserver.schema.core_defaults_pod import dicts
 from standalone.apiserver.schema.failure import FieldError
 
 Obj = dict[str, Any]
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
-    "an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
+Errors = list[FieldError]
+MAX_DATA_BYTES = 1024 * 1024
+MAX_PRIORITY = 1_000_000_000
 
 
 def check_core(kind: Kind, obj: Obj) -> list[FieldError]:
@@ -42,11 +48,17 @@ def immutable_errors(kind: Kind, old: Obj, new: Obj) -> list[FieldError]:
     for path in _IMMUTABLE.get((kind.group, kind.kind), ()):
         before, after = _at(old, path), _at(new, path)
         if before is not None and before != after:
-            errors.append(failure.invalid(path, after, "field is immutable"))
+            errors.append(failure.invalid(path, after, _IMMUTABLE_WORDS.get(path, "field is immutable")))
     if kind.group == "" and kind.kind in ("ConfigMap", "Secret") and old.get("immutable") is True:
         for field in ("data", "binaryData", "immutable"):
             if old.get(field) != new.get(field):
                 errors.append(failure.forbidden(field, "field is immutable when `immutable` is set"))
+    is_job = (kind.group, kind.kind) == ("batch", "Job") and _at(old, "spec.suspend") is not True
+    if is_job and _at(old, "spec.template") != _at(new, "spec.template"):
+        errors.append(failure.invalid("spec.template", "{...}", "field is immutable"))
+    if (kind.group, kind.kind) == ("", "PersistentVolumeClaim") and _fixed(old) != _fixed(new):
+        why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+        errors.append(failure.forbidden("spec", why))
     return errors
 
 
@@ -55,15 +67,22 @@ _IMMUTABLE = {
     ("apps", "ReplicaSet"): ("spec.selector",),
     ("apps", "DaemonSet"): ("spec.selector",),
     ("apps", "StatefulSet"): ("spec.selector", "spec.serviceName", "spec.podManagementPolicy"),
-    ("batch", "Job"): ("spec.selector", "spec.completionMode"),
+    ("batch", "Job"): ("spec.selector", "spec.completionMode", "spec.completions"),
     ("", "Secret"): ("type",),
-    ("", "Pod"): ("spec.nodeName", "spec.restartPolicy", "spec.volumes", "spec.serviceAccountName"),
-    ("", "PersistentVolumeClaim"): ("spec.accessModes", "spec.storageClassName", "spec.volumeMode"),
-    ("storage.k8s.io", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy"),
-    ("scheduling.k8s.io", "PriorityClass"): ("value",),
+    ("storage.k8s.io", "StorageClass"): ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"),
+    ("scheduling.k8s.io", "PriorityClass"): ("value", "preemptionPolicy"),
     ("rbac.authorization.k8s.io", "RoleBinding"): ("roleRef",),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
 }
+_IMMUTABLE_WORDS = {
+    "roleRef": "cannot change roleRef",
+    "provisioner": "updates to provisioner are forbidden.",
+}
+_CLAIM_CHANGEABLE = ("resources", "volumeAttributesClassName", "volumeName")
+
+
+def _fixed(claim: Obj) -> Obj:
+    return {key: value for key, value in part(claim, "spec").items() if key not in _CLAIM_CHANGEABLE}
 
 
 def _at(obj: Any, path: str) -> Any:
@@ -72,144 +91,188 @@ def _at(obj: Any, path: str) -> Any:
     return obj
 
 
-def _spec(obj: Obj, key: str = "spec") -> Obj:
-    found = obj.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _pod(obj: Obj, errors: list[FieldError]) -> None:
-    if not isinstance(obj.get("spec"), dict):
+def _pod(obj: Obj, errors: Errors) -> None:
+    if isinstance(obj.get("spec"), dict):
+        check_pod_spec(obj["spec"], "spec", errors)
+    else:
         errors.append(failure.required("spec.containers"))
-        return
-    _pod_spec(obj["spec"], "spec", errors)
 
 
-def _pod_spec(spec: Obj, path: str, errors: list[FieldError]) -> None:
-    if spec.get("containers") == []:
-        errors.append(failure.required(f"{path}.containers"))
-    volumes: set[str] = set()
-    for number, volume in enumerate(dicts(spec.get("volumes"))):
-        _dns_label(volume.get("name"), f"{path}.volumes[{number}].name", errors)
-        sources = [key for key in volume if key != "name"]
-        if len(sources) > 1:
-            where = f"{path}.volumes[{number}].{sources[1]}"
-            errors.append(failure.forbidden(where, "may not specify more than 1 volume type"))
-        volumes.add(str(volume.get("name")))
-    for group in ("initContainers", "containers"):
-        for number, container in enumerate(dicts(spec.get(group))):
-            _container(container, f"{path}.{group}[{number}]", volumes, errors)
-
-
-def _container(container: Obj, path: str, volumes: set[str], errors: list[FieldError]) -> None:
-    _dns_label(container.get("name"), f"{path}.name", errors)
-    image = container.get("image")
-    if not image:
-        errors.append(failure.required(f"{path}.image"))
-    elif isinstance(image, str) and image != image.strip():
-        errors.append(failure.invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
-    for number, port in enumerate(dicts(container.get("ports"))):
-        _port(port.get("containerPort"), f"{path}.ports[{number}].containerPort", errors)
-    for number, variable in enumerate(dicts(container.get("env"))):
-        if not variable.get("name"):
-            errors.append(failure.required(f"{path}.env[{number}].name"))
-        if variable.get("value") and variable.get("valueFrom"):
-            why = "may not be specified when `value` is not empty"
-            errors.append(failure.invalid(f"{path}.env[{number}].valueFrom", "", why))
-    mounted: set[str] = set()
-    for number, mount in enumerate(dicts(container.get("volumeMounts"))):
-        where = f"{path}.volumeMounts[{number}]"
-        if str(mount.get("name")) not in volumes:
-            message = f"Not found: {failure.shown(mount.get('name'))}"
-            errors.append(FieldError(f"{where}.name", "FieldValueNotFound", message))
-        if str(mount.get("mountPath")) in mounted:
-            errors.append(failure.invalid(f"{where}.mountPath", mount.get("mountPath"), "must be unique"))
-        mounted.add(str(mount.get("mountPath")))
-
-
-def _dns_label(name: Any, path: str, errors: list[FieldError]) -> None:
-    if name is None or name == "":
-        if name == "":
-            errors.append(failure.required(path))
-    elif isinstance(name, str) and (len(name) > 63 or not _LABEL.fullmatch(name)):
-        detail = "must be no more than 63 characters" if len(name) > 63 else _LABEL_RULE
-        errors.append(failure.invalid(path, name, detail))
-
-
-def _port(value: Any, path: str, errors: list[FieldError]) -> None:
-    if isinstance(value, int) and not 1 <= value <= 65535:
-        errors.append(failure.invalid(path, value, "must be between 1 and 65535, inclusive"))
-
-
-def _workload(obj: Obj, errors: list[FieldError]) -> None:
-    spec = _spec(obj)
-    replicas = spec.get("replicas")
-    if isinstance(replicas, int) and replicas < 0:
-        errors.append(failure.invalid("spec.replicas", replicas, "must be greater than or equal to 0"))
-    template = _spec(spec, "template")
-    selector = _spec(spec, "selector")
-    wanted = _spec(selector, "matchLabels")
-    labels = _spec(_spec(template, "metadata"), "labels")
-    if spec.get("selector") is not None and not wanted and not selector.get("matchExpressions"):
-        errors.append(failure.invalid("spec.selector", selector, "empty selector is invalid for deployment"))
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        detail = "`selector` does not match template `labels`"
-        errors.append(failure.invalid("spec.template.metadata.labels", labels, detail))
-    if isinstance(template.get("spec"), dict):
-        _pod_spec(template["spec"], "spec.template.spec", errors)
-
-
-def _job(obj: Obj, errors: list[FieldError]) -> None:
-    template = _spec(_spec(obj), "template")
-    if isinstance(template.get("spec"), dict):
-        if template["spec"].get("restartPolicy") == "Always":
-            path = "spec.template.spec.restartPolicy"
-            message = 'Required value: valid values: "OnFailure", "Never"'
-            errors.append(FieldError(path, failure.REQUIRED, message))
-        _pod_spec(template["spec"], "spec.template.spec", errors)
-
-
-def _service(obj: Obj, errors: list[FieldError]) -> None:
-    spec = _spec(obj)
+def _service(obj: Obj, errors: Errors) -> None:
+    spec = part(obj, "spec")
     ports = list(dicts(spec.get("ports")))
-    if not ports and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None":
+    kind = spec.get("type")
+    if not ports and kind != "ExternalName" and spec.get("clusterIP") != "None":
         errors.append(failure.required("spec.ports"))
-    if spec.get("type") == "ExternalName" and not spec.get("externalName"):
-        errors.append(failure.required("spec.externalName"))
+    if kind == "ExternalName":
+        if not spec.get("externalName"):
+            errors.append(failure.required("spec.externalName"))
+        else:
+            host = str(spec["externalName"]).removesuffix(".")
+            check_name(host, "spec.externalName", errors, names.subdomain_problem)
+    check_labels(part(spec, "selector"), "spec.selector", errors)
+    seen: dict[str, set[str]] = {"names": set(), "ports": set()}
     for number, port in enumerate(ports):
-        _port(port.get("port"), f"spec.ports[{number}].port", errors)
-        _port(port.get("targetPort"), f"spec.ports[{number}].targetPort", errors)
-        if len(ports) > 1 and not port.get("name"):
-            errors.append(failure.required(f"spec.ports[{number}].name"))
+        _service_port(port, f"spec.ports[{number}]", len(ports) > 1, seen, errors)
 
 
-def _keys(obj: Obj, errors: list[FieldError]) -> None:
-    for field in ("data", "binaryData"):
-        for key in _spec(obj, field):
-            if not _KEY.fullmatch(key) or len(key) > 253 or key in (".", ".."):
-                detail = (
-                    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  "
-                    "or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
-                )
-                errors.append(failure.invalid(f"{field}[{key}]", key, detail))
+def _service_port(port: Obj, path: str, needs_name: bool, seen: dict[str, set[str]], errors: Errors) -> None:
+    name = port.get("name")
+    if not name and needs_name:
+        errors.append(failure.required(f"{path}.name"))
+    elif name:
+        check_name(name, f"{path}.name", errors)
+        if str(name) in seen["names"]:
+            errors.append(failure.duplicate(f"{path}.name", name))
+        seen["names"].add(str(name))
+    check_port(port.get("port"), f"{path}.port", errors)
+    target = port.get("targetPort")
+    if isinstance(target, str):
+        why = names.port_name_problem(target) if target else "must contain at least one letter (a-z)"
+        if why:
+            errors.append(failure.invalid(f"{path}.targetPort", target, why))
+    else:
+        check_port(target, f"{path}.targetPort", errors)
+    place = {"protocol": port.get("protocol", "TCP"), "port": port.get("port")}
+    if str(place) in seen["ports"]:
+        errors.append(failure.duplicate(path, place))
+    seen["ports"].add(str(place))
 
 
-def _claim(obj: Obj, errors: list[FieldError]) -> None:
-    spec = _spec(obj)
+def _config_map(obj: Obj, errors: Errors) -> None:
+    text, binary = part(obj, "data"), part(obj, "binaryData")
+    for field, held in (("data", text), ("binaryData", binary)):
+        for key in held:
+            if why := names.config_key_problem(key):
+                errors.append(failure.invalid(f"{field}[{key}]", key, why))
+    for key in text.keys() & binary.keys():
+        errors.append(failure.invalid(f"data[{key}]", key, "duplicate of key present in binaryData"))
+    size = sum(len(str(value).encode()) for value in text.values())
+    size += sum(len(str(value)) * 3 // 4 for value in binary.values())
+    if size > MAX_DATA_BYTES:
+        errors.append(failure.too_long("", MAX_DATA_BYTES))
+
+
+_SECRET_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def _secret(obj: Obj, errors: Errors) -> None:
+    data = part(obj, "data")
+    for key in data:
+        if why := names.config_key_problem(key):
+            errors.append(failure.invalid(f"data[{key}]", key, why))
+    if sum(len(str(value)) * 3 // 4 for value in data.values()) > MAX_DATA_BYTES:
+        errors.append(failure.too_long("data", MAX_DATA_BYTES))
+    kind = obj.get("type")
+    for key in _SECRET_KEYS.get(str(kind), ()):
+        if key not in data:
+            errors.append(failure.required(f"data[{key}]"))
+        elif key.startswith(".") and not _is_json_object(data[key]):
+            errors.append(
+                failure.invalid(f"data[{key}]", "<secret contents redacted>", "must be a JSON object")
+            )
+    if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
+        errors += [failure.required("data[username]"), failure.required("data[password]")]
+
+
+def _is_json_object(text: Any) -> bool:
+    try:
+        return isinstance(json.loads(base64.b64decode(text)), dict)
+    except (ValueError, TypeError):
+        return False
+
+
+def _claim(obj: Obj, errors: Errors) -> None:
+    spec = part(obj, "spec")
     if not spec.get("accessModes"):
         errors.append(failure.required("spec.accessModes", "at least 1 access mode is required"))
-    if "storage" not in _spec(_spec(spec, "resources"), "requests"):
+    wanted = part(part(spec, "resources"), "requests").get("storage")
+    amount = quantities.number(wanted)
+    if wanted is None:
         errors.append(failure.required("spec.resources[storage]"))
+    elif amount is not None and amount <= 0:
+        errors.append(failure.invalid("spec.resources[storage]", wanted, "must be greater than zero"))
 
 
-_CHECKS: dict[tuple[str, str], Callable[[Obj, list[FieldError]], None]] = {
+def _role(obj: Obj, errors: Errors) -> None:
+    for number, rule in enumerate(dicts(obj.get("rules"))):
+        path = f"rules[{number}]"
+        if not rule.get("verbs"):
+            errors.append(failure.required(f"{path}.verbs", "verbs must contain at least one value"))
+        if rule.get("nonResourceURLs"):
+            continue
+        if not rule.get("apiGroups"):
+            why = "resource rules must supply at least one api group"
+            errors.append(failure.required(f"{path}.apiGroups", why))
+        if not rule.get("resources"):
+            why = "resource rules must supply at least one resource"
+            errors.append(failure.required(f"{path}.resources", why))
+
+
+def _binding(obj: Obj, errors: Errors) -> None:
+    target = part(obj, "roleRef")
+    if target.get("kind") not in ("Role", "ClusterRole"):
+        errors.append(failure.not_supported("roleRef.kind", target.get("kind", ""), ["Role", "ClusterRole"]))
+    if not target.get("name"):
+        errors.append(failure.required("roleRef.name"))
+    for number, subject in enumerate(dicts(obj.get("subjects"))):
+        path, kind = f"subjects[{number}]", subject.get("kind")
+        if not subject.get("name"):
+            errors.append(failure.required(f"{path}.name"))
+        if kind not in ("ServiceAccount", "User", "Group"):
+            known = ["ServiceAccount", "User", "Group"]
+            errors.append(failure.not_supported(f"{path}.kind", kind or "", known))
+        elif kind == "ServiceAccount" and not subject.get("namespace"):
+            errors.append(failure.required(f"{path}.namespace"))
+
+
+def _ingress(obj: Obj, errors: Errors) -> None:
+    spec = part(obj, "spec")
+    if not spec.get("rules") and not spec.get("defaultBackend"):
+        why = "either `defaultBackend` or `rules` must be specified"
+        errors.append(failure.invalid("spec", spec, why))
+    for number, rule in enumerate(dicts(spec.get("rules"))):
+        for at, path in enumerate(dicts(part(rule, "http").get("paths"))):
+            where = f"spec.rules[{number}].http.paths[{at}]"
+            kind, text = path.get("pathType"), path.get("path")
+            if kind not in ("Exact", "Prefix", "ImplementationSpecific"):
+                known = ["Exact", "ImplementationSpecific", "Prefix"]
+                errors.append(failure.not_supported(f"{where}.pathType", kind or "", known))
+            elif kind != "ImplementationSpecific" and not str(text or "").startswith("/"):
+                errors.append(failure.invalid(f"{where}.path", text or "", "must be an absolute path"))
+
+
+def _priority(obj: Obj, errors: Errors) -> None:
+    value = obj.get("value")
+    name = str(part(obj, "metadata").get("name", ""))
+    if isinstance(value, int) and value > MAX_PRIORITY and not name.startswith("system-"):
+        why = f"maximum allowed value of a user defined priority is {MAX_PRIORITY}"
+        errors.append(failure.forbidden("value", why))
+
+
+_CHECKS: dict[tuple[str, str], Callable[[Obj, Errors], None]] = {
     ("", "Pod"): _pod,
     ("", "Service"): _service,
-    ("", "ConfigMap"): _keys,
-    ("", "Secret"): _keys,
+    ("", "ConfigMap"): _config_map,
+    ("", "Secret"): _secret,
     ("", "PersistentVolumeClaim"): _claim,
-    ("apps", "Deployment"): _workload,
-    ("apps", "ReplicaSet"): _workload,
-    ("apps", "StatefulSet"): _workload,
-    ("apps", "DaemonSet"): _workload,
-    ("batch", "Job"): _job,
+    ("apps", "Deployment"): workload.check_deployment,
+    ("apps", "ReplicaSet"): workload.check_replica_set,
+    ("apps", "StatefulSet"): workload.check_stateful_set,
+    ("apps", "DaemonSet"): workload.check_daemon_set,
+    ("batch", "Job"): workload.check_job,
+    ("batch", "CronJob"): workload.check_cron_job,
+    ("autoscaling", "HorizontalPodAutoscaler"): workload.check_autoscaler,
+    ("policy", "PodDisruptionBudget"): workload.check_budget,
+    ("rbac.authorization.k8s.io", "Role"): _role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): _role,
+    ("rbac.authorization.k8s.io", "RoleBinding"): _binding,
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _binding,
+    ("networking.k8s.io", "Ingress"): _ingress,
+    ("scheduling.k8s.io", "PriorityClass"): _priority,
 }

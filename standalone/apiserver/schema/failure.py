@@ -18,6 +18,7 @@ TYPE_INVALID = "FieldValueTypeInvalid"
 TOO_LONG = "FieldValueTooLong"
 TOO_MANY = "FieldValueTooMany"
 FORBIDDEN = "FieldValueForbidden"
+NOT_FOUND = "FieldValueNotFound"
 
 SHOWN_CHARS = 300
 """How much of a wrong value a message shows."""
@@ -49,6 +50,10 @@ def forbidden(path: str, detail: str) -> FieldError:
 def not_supported(path: str, value: Any, allowed: list[Any]) -> FieldError:
     listed = ", ".join(shown(one) for one in allowed)
     return FieldError(path, NOT_SUPPORTED, f"Unsupported value: {shown(value)}: supported values: {listed}")
+
+
+def too_long(path: str, limit_bytes: int) -> FieldError:
+    return FieldError(path, TOO_LONG, f"Too long: may not be more than {limit_bytes} bytes")
 
 
 def duplicate(path: str, value: Any) -> FieldError:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from standalone.apiserver.schema.failure import FieldError
-from standalone.apiserver.schema.values import value_checks
+from standalone.apiserver.schema.values import MAY_REPEAT, value_checks
 
 Schema = dict[str, Any]
 Check = Callable[[Any, str, list[FieldError]], None]
@@ -32,7 +32,9 @@ class Node:
         "default",
         "defaults",
         "embedded",
+        "format",
         "has_default",
+        "has_quantities",
         "is_map_atomic",
         "item_keys",
         "items",
@@ -47,6 +49,7 @@ class Node:
 
     def __init__(self) -> None:
         self.kind = "any"
+        self.format = ""
         self.nullable = False
         self.properties: dict[str, Node] = {}
         self.additional: Node | None = None
@@ -65,6 +68,8 @@ class Node:
         self.item_keys: tuple[tuple[str, Any], ...] = ()
         """``x-kubernetes-list-map-keys`` with each key's default (None without one)."""
         self.is_map_atomic = False
+        self.has_quantities = False
+        """Some direct child is a quantity, which is stored in its canonical form."""
 
 
 ANY = Node()
@@ -88,12 +93,14 @@ _OBJECT_META: Schema = {
             "type": "array",
             "items": {"type": "string"},
             "x-kubernetes-list-type": "set",
+            MAY_REPEAT: True,
             "x-kubernetes-patch-strategy": "merge",
         },
         "ownerReferences": {
             "type": "array",
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["uid"],
+            MAY_REPEAT: True,
             "x-kubernetes-patch-strategy": "merge",
             "x-kubernetes-patch-merge-key": "uid",
             "items": {
@@ -140,6 +147,7 @@ class _Compiler:
         node = Node()
         self._seen[id(schema)] = node
         node.kind = _kind(schema)
+        node.format = str(schema.get("format") or "")
         node.nullable = bool(schema.get("nullable"))
         node.open = bool(schema.get("x-kubernetes-preserve-unknown-fields")) or node.kind == "any"
         node.embedded = bool(schema.get("x-kubernetes-embedded-resource"))
@@ -164,6 +172,8 @@ class _Compiler:
             node.open = True
         node.defaults = tuple((name, sub.default) for name, sub in node.properties.items() if sub.has_default)
         node.is_map_atomic = schema.get("x-kubernetes-map-type") == "atomic"
+        children = (*node.properties.values(), *([node.additional] if node.additional is not None else []))
+        node.has_quantities = any(child.kind == "quantity" for child in children)
 
     def _type_meta(self) -> dict[str, Node]:
         text = self.node(_STRING)

@@ -115,8 +115,9 @@ class _Operations:
 
     def _describe_bodies(self, operation: dict[str, Any], verb: str, answer: dict[str, Any]) -> None:
         body = {"type": "object"} if verb == "patch" else answer
-        media = _PATCH_MEDIA if self._kind.is_custom else (*_PATCH_MEDIA, _STRATEGIC)
-        media = media if verb == "patch" else ("*/*",)
+        media: tuple[str, ...] = ("*/*",)
+        if verb == "patch":
+            media = _PATCH_MEDIA if self._kind.is_custom else (*_PATCH_MEDIA, _STRATEGIC)
         takes_body = verb in ("create", "update", "patch")
         if self._definitions.version == 2:
             operation["responses"] = {"200": {"description": "OK", "schema": answer}}

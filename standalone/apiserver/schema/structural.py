@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from standalone.apiserver.schema import failure
+from standalone.apiserver.schema import failure, quantities
 from standalone.apiserver.schema.failure import FieldError
 from standalone.apiserver.schema.node import Node, Schema, compiled
 
@@ -49,8 +49,8 @@ def prune(schema: Schema, value: Any) -> list[str]:
 def _prune(node: Node, value: Any, path: str, removed: list[str]) -> None:
     if type(value) is dict:
         properties, additional = node.properties, node.additional
-        if not properties and additional is None and node.open:
-            return
+        if not properties and additional is None and (node.open or node.kind != "object"):
+            return  # anything goes, or the type is wrong, which validation says better
         unknown = None
         for key, child in value.items():
             sub = properties.get(key) or additional
@@ -86,10 +86,8 @@ def _default(node: Node, value: Any) -> None:
                 sub = properties.get(key) or additional
                 if sub is not None and not sub.nullable:
                     nulls = [*(nulls or ()), key]
-            elif kind is int or kind is float:
-                sub = properties.get(key) or additional
-                if sub is not None and sub.kind == "quantity":
-                    value[key] = str(child)
+        if node.has_quantities:
+            _canonicalise(node, value)
         for key in nulls or ():
             if additional is not None and key not in properties and additional.has_default:
                 value[key] = copy.deepcopy(additional.default)
@@ -102,6 +100,13 @@ def _default(node: Node, value: Any) -> None:
                 value[number] = copy.deepcopy(items.default)
             else:
                 _default(items, value[number])
+
+
+def _canonicalise(node: Node, value: dict[str, Any]) -> None:
+    for key, child in value.items():
+        sub = node.properties.get(key) or node.additional
+        if sub is not None and sub.kind == "quantity" and type(child) in (str, int, float):
+            value[key] = quantities.canonical(child)
 
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -141,26 +146,29 @@ def _validate_object(node: Node, value: dict[str, Any], path: str, errors: list[
             _validate(sub, child, f"{path}.{key}" if path else key, errors)
 
 
-def _has_type(node: Node, value: Any, path: str, errors: list[FieldError]) -> bool:
+def has_type(node: Node, value: Any) -> bool:
+    """Whether a value has the JSON type that its position asks for."""
     kind = node.kind
     if kind == "any":
         return True
-    expected = _PYTHON_TYPES.get(kind)
     found = type(value)
+    expected = _PYTHON_TYPES.get(kind)
     if expected is not None and found in expected:
         return True
-    if value is None and (node.nullable or kind.endswith("?")):
+    if (value is None and node.nullable) or kind.endswith("?"):
         return True
-    if kind == "integer" and found is float and value.is_integer():
+    if kind == "integer":
+        return found is float and bool(value.is_integer())
+    return (kind == "int-or-string" and found in (int, str)) or (
+        kind == "quantity" and found in (int, str, float)
+    )
+
+
+def _has_type(node: Node, value: Any, path: str, errors: list[FieldError]) -> bool:
+    if has_type(node, value):
         return True
-    if kind == "int-or-string" and found in (int, str):
-        return True
-    if kind == "quantity" and found in (int, str, float):
-        return True
-    if kind.endswith("?"):
-        return True
-    expected_name = "integer,string" if kind in ("int-or-string", "quantity") else kind
-    errors.append(failure.wrong_type(path, value, expected_name))
+    expected = "integer,string" if node.kind in ("int-or-string", "quantity") else node.kind
+    errors.append(failure.wrong_type(path, value, expected))
     return False
 
 

@@ -20,6 +20,8 @@ from standalone.apiserver.schema.failure import FieldError
 from standalone.apiserver.schema.formats import FORMATS, INTEGER_BOUNDS
 
 Check = Callable[[Any, str, list[FieldError]], None]
+MAY_REPEAT = "x-wakeful-may-repeat"
+"""On lists of built-in kinds: keys are for merging only, Kubernetes takes lists in which they repeat."""
 _POSIX = {
     "[:alnum:]": "A-Za-z0-9",
     "[:alpha:]": "A-Za-z",
@@ -189,6 +191,8 @@ def _list_checks(schema: dict[str, Any]) -> Iterator[Check]:
     if isinstance(schema.get("maxItems"), int):
         yield _at_most(schema["maxItems"], list)
     list_type = schema.get("x-kubernetes-list-type")
+    if schema.get(MAY_REPEAT):
+        return
     if list_type == "set":
         yield _unique(())
     elif list_type == "map":

@@ -39,7 +39,7 @@ def test_a_pod_is_pruned_validated_and_its_quantities_become_text():
     assert structural.prune(schema, obj) == ["spec.foo"]
     structural.apply_defaults(schema, obj)
     limits = obj["spec"]["containers"][0]["resources"]["limits"]
-    assert limits["cpu"] == "1" and limits["x"] == "0.5"
+    assert limits["cpu"] == "1" and limits["x"] == "500m"
     assert [error.path for error in structural.validate(schema, obj)] == [
         "spec.containers[0].resources.limits.y",
         "spec.hostNetwork",
