@@ -1,7 +1,7 @@
 """Runs kopf: its settings, its way into the cluster, its restart when it gives up.
 
 Called by ``__main__``. kopf only watches here; it does not patch, does not post Events and needs no peering objects.
-Invariant: a signal stops kopf first and then, through ``stop``, the rest; any other end of kopf is a restart.
+Invariant: ``stop`` ends kopf and nothing else does: any other end of kopf is a restart, and leaves our tasks alone.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import kopf
 from kubernetes.aio.client import Configuration
 
 from controller.connection import login_info
-from wakeful.kit import logs
+from wakeful.kit import lifecycle, logs
 
 RESTART_S = 0.5
 RETRY_S = 0.3
+END_S = 3.0
+"""How long kopf's tasks may take to end; what they hold is only watches."""
 
 log = logs.get("controller.kopf")
 
@@ -35,6 +37,7 @@ def build_registry(configuration: Configuration) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def on_startup(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.posting.enabled = False
+        settings.process.ultimate_exiting_timeout = None  # it would kill us minutes after a restart of kopf
         settings.networking.error_backoffs = list(itertools.repeat(RETRY_S, 20))
         settings.watching.reconnect_backoff = 0.05
         settings.queueing.error_delays = [1.0]
@@ -45,29 +48,37 @@ def build_registry(configuration: Configuration) -> kopf.OperatorRegistry:
 async def run(
     build: Callable[[], kopf.OperatorRegistry], stop: asyncio.Event, on_ready: Callable[[bool], None]
 ) -> None:
-    """Run kopf until ``stop`` is set or a signal comes (which sets ``stop``)."""
+    """Run kopf until ``stop`` is set, and again when it gives up."""
     _quieten_logging()
     while not stop.is_set():
-        ended = asyncio.Event()
         ready = asyncio.Event()
-        waiting = [asyncio.create_task(_forward(stop, ended)), asyncio.create_task(_tell(ready, on_ready))]
+        telling = asyncio.create_task(_tell(ready, on_ready))
         try:
-            await kopf.operator(
-                registry=build(), clusterwide=True, standalone=True, stop_flag=ended, ready_flag=ready
-            )
-            stop.set()
+            await _run_once(build(), ready, stop)
         except Exception as error:  # kopf gives up on many errors of its own; the controller does not
             log.error("kopf ended and is started again", error=repr(error))
             await asyncio.sleep(RESTART_S)
         finally:
             on_ready(False)
-            for task in waiting:
-                task.cancel()
+            telling.cancel()
 
 
-async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:
-    await source.wait()
-    target.set()
+async def _run_once(registry: kopf.OperatorRegistry, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """kopf's own ``operator()`` would wait 5 s for every other task of the loop, and then cancel our workers, too."""
+    tasks = await kopf.spawn_tasks(registry=registry, clusterwide=True, standalone=True, ready_flag=ready)
+    lifecycle.catch_signals(stop)  # kopf has just taken the signals for itself
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*tasks, stopped):
+            task.cancel()
+        await asyncio.wait(tasks, timeout=END_S)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.result()
+    if not stop.is_set():
+        raise RuntimeError("one of kopf's tasks ended without an error")
 
 
 async def _tell(ready: asyncio.Event, on_ready: Callable[[bool], None]) -> None:

@@ -18,6 +18,7 @@ from controller.desired.reasons import Reason, SpecError
 from controller.observed import Child, Failure, Observed, Part, Plan
 from controller.status import components as component_status
 from controller.status import ingress as ingress_status
+from controller.status import waiting
 from wakeful.core.api import conditions, inferenceservice, inferenceservice_defaults
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.conditions import Condition
@@ -74,7 +75,12 @@ def _run(observed: Observed, service: InferenceService, at: str) -> Plan:
     found = [
         item
         for part in parts
-        for item in component_status.of_component(part.component.name, part.live, part.failure)
+        for item in component_status.of_component(
+            part.component.name,
+            part.live,
+            part.failure,
+            waiting.sentence(observed.pods, part.rollout.latest_created),
+        )
     ]
     order = [part.component.name for part in parts]
     applied = [Child(part.component.name, part.desired) for part in parts if part.desired is not None]

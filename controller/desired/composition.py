@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from controller.desired.reasons import Reason, SpecError
 from controller.desired.selection import RuntimeDecision
-from wakeful.core.api import inferenceservice, podspec, storage_uri
+from wakeful.core.api import inferenceservice, isvc_unsupported, podspec, storage_uri
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.inferenceservice import Component, InferenceService, ModelSpec
 from wakeful.core.api.isvc_problem import Obj, mapping, text
@@ -48,18 +48,8 @@ class ComposedPod:
 
 def refuse_unsupported(component: Component) -> None:
     """Raise ``SpecError`` for fields whose feature is not built yet, instead of leaving them without effect."""
-    for key, feature in (
-        ("logger", "the payload logger"),
-        ("batcher", "the batcher"),
-        ("workerSpec", "multi-node"),
-    ):
-        if component.raw.get(key) is not None:
-            message = f"spec.{component.name}.{key}: {feature} is not supported yet; remove the field"
-            raise SpecError(Reason.NOT_SUPPORTED_YET, message)
-    model = mapping(component.raw.get("model"))
-    if mapping(model.get("confidential")).get("enabled"):
-        message = f"spec.{component.name}.model.confidential: it is not supported yet; remove the field"
-        raise SpecError(Reason.NOT_SUPPORTED_YET, message)
+    for problem in isvc_unsupported.problems_of(component):
+        raise SpecError(Reason.NOT_SUPPORTED_YET, str(problem))
 
 
 def storage_annotations(component: Component) -> dict[str, str]:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     KNATIVE_NOT_INSTALLED = "KnativeNotInstalled"
     SERVICE_NOT_OBSERVED = "ServiceNotObserved"
     OUT_OF_DATE = "OutOfDate"
+    POD_NOT_READY = "PodNotReady"
     STOPPED = "Stopped"
     RUNNING = "Running"
     # ingress; the wording with spaces is KServe's

@@ -40,10 +40,14 @@ def configuration_type(component: str) -> str:
     return f"{names.CONDITION_PREFIX[component]}ConfigurationReady"
 
 
-def of_component(component: str, service: Obj | None, failure: Failure | None) -> list[Condition]:
-    """Ready, route and configuration condition of one component."""
+def of_component(
+    component: str, service: Obj | None, failure: Failure | None, held: str = ""
+) -> list[Condition]:
+    """Ready, route and configuration condition of one component; ``held`` says what its newest pod waits for."""
     status = mapping(mapping(service).get("status"))
     ready = _ready(component, service, failure)
+    if held and ready.status == UNKNOWN and ready.reason != Reason.OUT_OF_DATE:
+        ready = Condition(ready.type, UNKNOWN, Reason.POD_NOT_READY, held)
     return [
         ready if component == names.PREDICTOR else _as_info(ready),
         _renamed(read(status, "RoutesReady"), route_type(component)),
@@ -88,7 +92,8 @@ def gate_of_ingress(components: Sequence[str], conditions: Sequence[Condition]) 
     for component in components:
         item = by_type[ready_type(component)]
         if not item.is_true:
-            message = f"{item.type} is {item.status}: {item.reason} {item.message}".strip()
+            why = " ".join(part for part in (item.reason, item.message) if part)
+            message = f"{item.type} is {item.status}{': ' + why if why else ''}"
             return Condition(INGRESS_READY, item.status, INGRESS_REASONS[component], message)
     return None
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from controller.desired.reasons import Reason
 from controller.desired.rollout import Rollout
 from controller.observed import Failure
+from controller.status import waiting
 from wakeful.core.api import conditions
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.isvc_problem import Obj, integer, mapping, mappings, text
@@ -65,7 +66,7 @@ def decide(service: Obj | None, rollout: Rollout, pods: Sequence[Obj]) -> State:
     """The state of the newest revision's model."""
     status = mapping(mapping(service).get("status"))
     is_settled = conditions.read(status, "Ready").is_true and rollout.latest_created == rollout.latest_ready
-    newest = _newest(pods, rollout.latest_created)
+    newest = waiting.newest(pods, rollout.latest_created)
     if newest is None:
         failed = next((item for item in _read_all(status) if item.is_false), None)
         if failed is not None:
@@ -134,24 +135,6 @@ def _info(failure: LoadFailure, revision: str, before: Obj, at: str) -> Obj:
     return info
 
 
-def _newest(pods: Sequence[Obj], revision: str) -> Obj | None:
-    """The newest pod of the revision that is not going away; the name breaks ties."""
-    own = [
-        pod
-        for pod in pods
-        if _labels(pod).get(names.REVISION_LABEL) == revision and not pod["metadata"].get("deletionTimestamp")
-    ]
-    return max(
-        own,
-        key=lambda pod: (text(pod["metadata"].get("creationTimestamp")), pod["metadata"]["name"]),
-        default=None,
-    )
-
-
-def _labels(pod: Obj) -> Obj:
-    return mapping(mapping(pod.get("metadata")).get("labels"))
-
-
 def _read_all(status: Obj) -> list[conditions.Condition]:
     types = [text(item.get("type")) for item in mappings(status.get("conditions"))]
     return [conditions.read(status, type_) for type_ in types]
@@ -171,14 +154,16 @@ def _failure(container: Obj, pod: Obj) -> LoadFailure | None:
     state, last = mapping(container.get("state")), mapping(container.get("lastState"))
     ended = mapping(state.get("terminated")) or mapping(last.get("terminated"))
     code = integer(ended.get("exitCode"))
-    waiting = mapping(state.get("waiting"))
-    if code:
-        message = text(ended.get("message")) or text(waiting.get("message")) or text(ended.get("reason"))
+    held = mapping(state.get("waiting"))
+    if code or (ended and text(held.get("reason")) == "CrashLoopBackOff"):
         location = text(mapping(pod.get("metadata")).get("name"))
-        what = message.strip() or f"container {container.get('name')} exited with code {code}"
+        what = text(ended.get("message")).strip()
+        if not what:
+            reason = text(ended.get("reason")) if code else "a model server has to keep running"
+            what = f"container {container.get('name')} ended with exit code {code}: {reason}".rstrip(": ")
         return LoadFailure(Reason.MODEL_LOAD_FAILED, what, code, text(ended.get("finishedAt")), location)
-    if text(waiting.get("reason")) in _HOPELESS:
-        what = text(waiting.get("message")) or text(waiting.get("reason"))
+    if text(held.get("reason")) in _HOPELESS:
+        what = text(held.get("message")) or text(held.get("reason"))
         return LoadFailure(
             Reason.MODEL_LOAD_FAILED, what, location=text(mapping(pod.get("metadata")).get("name"))
         )

@@ -119,11 +119,18 @@ class Reviewer:
         sources = podmutation.sources_of(review.obj)
         if all(item.uri.startswith("pvc://") for item in sources):
             return None
-        name = text(mapping(review.obj.get("spec")).get("serviceAccountName")) or "default"
+        given = text(mapping(review.obj.get("spec")).get("serviceAccountName"))
+        name = given or "default"
         try:
-            return await self._api.get(SERVICE_ACCOUNTS.path(review.namespace, name))
+            account = await self._api.get(SERVICE_ACCOUNTS.path(review.namespace, name))
         except ApiFailureError as error:
             raise PodRefusedError(f"ServiceAccount {name} cannot be read: {error}") from error
+        if account is None and given not in ("", "default"):
+            message = (
+                f"ServiceAccount {given}, named for storage credentials, does not exist in {review.namespace}"
+            )
+            raise PodRefusedError(message)
+        return account
 
     async def _secrets(self, review: Review, needed: list[str]) -> dict[str, Obj]:
         found: dict[str, Obj] = {}

@@ -23,10 +23,15 @@ def run(main: Coroutine[Any, Any, int | None]) -> int:
 def stop_event() -> asyncio.Event:
     """An event that SIGTERM or SIGINT sets. Call it inside the running loop, before anything can fail."""
     stop = asyncio.Event()
+    catch_signals(stop)
+    return stop
+
+
+def catch_signals(stop: asyncio.Event) -> None:
+    """Let SIGTERM and SIGINT set ``stop``; needed again after a library has put handlers of its own in their place."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 async def run_until(stop: asyncio.Event, *loops: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api import isvc_scaling, isvc_storage
+from wakeful.core.api import isvc_scaling, isvc_storage, isvc_unsupported
 from wakeful.core.api.isvc_problem import Obj, Problem, ProblemReason, mapping, mappings, text
 
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -48,7 +48,14 @@ def validate(obj: Obj, old: Obj | None = None) -> Findings:
             problems += isvc_scaling.validate(component, parsed)
         problems += _model(parsed.predictor)
         problems += _standard_only(parsed)
-    return Findings(problems, isvc_scaling.warnings(parsed))
+        problems += _unsupported(parsed, old)
+    return Findings(problems, [*isvc_scaling.warnings(parsed), *isvc_unsupported.warnings(parsed)])
+
+
+def _unsupported(parsed: isvc.InferenceService, old: Obj | None) -> list[Problem]:
+    """What cannot be built; but who stored such an object before may still change the rest of it, or stop it."""
+    known = [] if old is None else isvc_unsupported.problems(isvc.parse(old))
+    return [item for item in isvc_unsupported.problems(parsed) if item not in known]
 
 
 def _name(parsed: isvc.InferenceService) -> list[Problem]:
@@ -118,9 +125,6 @@ def _implementation(component: isvc.Component) -> list[Problem]:
     custom = [item for item in component.containers if item.get("name") == names.MAIN_CONTAINER]
     if custom or (component.containers and not chosen):
         chosen.append("containers")
-    if component.name == names.EXPLAINER and "art" in chosen:
-        message = "the ART explainer is not supported yet; give the explainer as containers"
-        return [Problem(f"{path}.art", message, ProblemReason.NOT_SUPPORTED)]
     if len(chosen) == 1:
         return []
     allowed = "model, containers, or one of " + ", ".join(isvc.FRAMEWORKS)
@@ -138,6 +142,10 @@ def _environment(component: isvc.Component) -> list[Problem]:
         (f"spec.{component.name}.{key}[{index}]", item)
         for key in ("containers", "initContainers")
         for index, item in enumerate(mappings(component.raw.get(key)))
+    ]
+    workers = mappings(mapping(component.raw.get("workerSpec")).get("containers"))
+    groups += [
+        (f"spec.{component.name}.workerSpec.containers[{index}]", item) for index, item in enumerate(workers)
     ]
     if component.model is not None:
         groups.append((f"spec.{component.name}.model", component.model.container))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping, mappings
+from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping
 
 HPA_CLASS = "hpa.autoscaling.knative.dev"
 CLASS_ANNOTATION = "autoscaling.knative.dev/class"
@@ -29,12 +29,8 @@ def validate(component: isvc.Component, parsed: isvc.InferenceService) -> list[P
 
 
 def warnings(parsed: isvc.InferenceService) -> list[str]:
-    """Sentences about values that work only where Knative's limits were raised, or that do nothing."""
+    """Sentences about values that work only where Knative's limits were raised."""
     found = []
-    if parsed.annotations.get(names.METRIC_AGGREGATION) == "true":
-        found.append(
-            f"annotation {names.METRIC_AGGREGATION}: metrics aggregation is not supported yet; it has no effect"
-        )
     for item in parsed.components:
         path = f"spec.{item.name}"
         if item.container_concurrency is not None and item.container_concurrency > CONCURRENCY_LIMIT:
@@ -47,8 +43,6 @@ def warnings(parsed: isvc.InferenceService) -> list[str]:
                 f"{path}.timeout: {item.timeout_s} s is above Knative's default limit {TIMEOUT_LIMIT_S} s; "
                 "unless config-defaults raises it the revision is refused"
             )
-        if item.raw.get("autoScaling") is not None:
-            found.append(f"{path}.autoScaling: it has no effect in Knative mode")
     return found
 
 
@@ -113,8 +107,3 @@ def _metric(item: isvc.Component, annotations: dict[str, str], path: str) -> lis
             )
         ]
     return []
-
-
-def sidecars(component: isvc.Component) -> list[str]:
-    """Names of the user's containers beside the main one."""
-    return [str(item.get("name")) for item in mappings(component.raw.get("containers"))[1:]]

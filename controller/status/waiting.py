@@ -1,0 +1,97 @@
+"""What the newest pod of a component is waiting for, as one sentence: shown while Knative says no more than "Unknown".
+
+Called by ``plan`` for PredictorReady and its kin. Knative tells of a pod that failed, but of one that only waits (a claim
+that does not exist, a server that listens on another port than it says) it says nothing for the ten minutes of its
+progress deadline. Invariant: only what is in the pods' status; no clock, so the same pods give the same sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wakeful.core.api import conditions, podspec
+from wakeful.core.api import isvc_names as names
+from wakeful.core.api.isvc_problem import Obj, mapping, mappings, text
+
+STARTING = ("", "ContainerCreating", "PodInitializing")
+
+
+def sentence(pods: Sequence[Obj], revision: str) -> str:
+    """What holds back the newest pod of ``revision``; "" when there is none, or nothing to say about it."""
+    pod = newest(pods, revision)
+    if pod is None:
+        return ""
+    status = mapping(pod.get("status"))
+    said = _scheduling(status) or _initializing(status) or _running(pod, status)
+    return f"pod {pod['metadata']['name']}: {said}" if said else ""
+
+
+def newest(pods: Sequence[Obj], revision: str) -> Obj | None:
+    """The newest pod of the revision that is not going away; the name breaks ties."""
+    own = [
+        pod
+        for pod in pods
+        if revision
+        and mapping(mapping(pod.get("metadata")).get("labels")).get(names.REVISION_LABEL) == revision
+        and not pod["metadata"].get("deletionTimestamp")
+    ]
+    return max(
+        own,
+        key=lambda pod: (text(pod["metadata"].get("creationTimestamp")), pod["metadata"]["name"]),
+        default=None,
+    )
+
+
+def _scheduling(status: Obj) -> str:
+    scheduled = conditions.read(status, "PodScheduled")
+    return f"not scheduled: {scheduled.message or scheduled.reason}" if scheduled.is_false else ""
+
+
+def _initializing(status: Obj) -> str:
+    for container in mappings(status.get("initContainerStatuses")):
+        state = mapping(container.get("state"))
+        if "running" in state:
+            return f"init container {container.get('name')} is running"
+        said = _waiting(container, mapping(state.get("waiting")))
+        if said:
+            return f"init {said}"
+    return ""
+
+
+def _running(pod: Obj, status: Obj) -> str:
+    for container in mappings(status.get("containerStatuses")):
+        state = mapping(container.get("state"))
+        said = _waiting(container, mapping(state.get("waiting")))
+        if said:
+            return said
+        if "running" in state and not container.get("ready"):
+            since = text(mapping(state["running"]).get("startedAt"))
+            spec = podspec.find(
+                mappings(mapping(pod.get("spec")).get("containers")), str(container.get("name"))
+            )
+            probe = _probe(mapping(mapping(spec).get("readinessProbe")))
+            return (
+                f"container {container.get('name')} runs since {since} and is not ready: {probe} has not succeeded "
+                f"yet (kubectl describe pod {pod['metadata']['name']} shows each attempt)"
+            )
+    return ""
+
+
+def _waiting(container: Obj, waiting: Obj) -> str:
+    reason, message = text(waiting.get("reason")), text(waiting.get("message"))
+    if not message and reason in STARTING:
+        return ""
+    return f"container {container.get('name')} is waiting ({reason}){': ' + message if message else ''}"
+
+
+def _probe(probe: Obj) -> str:
+    """The readiness probe in words."""
+    for kind, words in (
+        ("httpGet", "its readiness probe GET"),
+        ("tcpSocket", "its readiness probe, a connection to"),
+    ):
+        target = mapping(probe.get(kind))
+        if target:
+            path = f" {target.get('path') or '/'} on" if kind == "httpGet" else ""
+            return f"{words}{path} port {target.get('port')}"
+    return "its readiness probe"

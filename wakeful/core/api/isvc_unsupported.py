@@ -1,0 +1,127 @@
+"""What an InferenceService may ask of KServe that Wakeful does not do yet, or that does nothing in Knative mode.
+
+Called by ``inferenceservice_validate`` (``problems`` refuse at ``kubectl apply``, ``warnings`` are shown there) and by the
+controller, which shows ``problems_of`` in the component's condition for objects that were stored before. Left out: values
+that are wrong in themselves (``isvc_scaling``, ``isvc_storage``). Invariant: no field of the schema is ignored in silence.
+"""
+
+from __future__ import annotations
+
+from wakeful.core.api import inferenceservice as isvc
+from wakeful.core.api import isvc_names as names
+from wakeful.core.api import podspec, storage_uri
+from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping
+
+AUTOSCALING = "autoscaling.knative.dev/"
+HPA_CLASS = "hpa.autoscaling.knative.dev"
+
+COMPONENT_FIELDS = {
+    "logger": "the payload logger",
+    "batcher": "the batcher",
+    "workerSpec": "serving on several nodes",
+    "storageContainerName": "choosing a ClusterStorageContainer",
+}
+KNATIVE_IGNORES = ("autoScaling", "scaleMetricType")
+"""Fields of a component that only mean something to the Horizontal Pod Autoscaler or KEDA."""
+
+IGNORED_ANNOTATIONS = {
+    names.METRIC_AGGREGATION: "metrics aggregation is not supported yet",
+    f"{names.GROUP}/enable-prometheus-scraping": "scrape annotations are not written yet",
+    f"{names.GROUP}/nodegroup": "the local model cache is not supported yet",
+    names.AUTOSCALER_CLASS: "it chooses the autoscaler of Standard mode, and this is Knative mode",
+    f"{names.GROUP}/metrics": "it belongs to Standard mode; use scaleMetric",
+    f"{names.GROUP}/targetUtilizationPercentage": "it belongs to Standard mode; use scaleTarget",
+    f"{names.GROUP}/gpu-resource-types": "it belongs to serving on several nodes, which is not supported yet",
+}
+
+
+def problems(parsed: isvc.InferenceService) -> list[Problem]:
+    """What cannot be built at all."""
+    found = []
+    mode = names.normalise_mode(parsed.annotations.get(names.DEPLOYMENT_MODE, names.KNATIVE))
+    if mode in names.MODES and mode != names.KNATIVE:
+        path = f"metadata.annotations[{names.DEPLOYMENT_MODE}]"
+        message = f"deployment mode {mode} is not supported yet; use {names.KNATIVE} (remove the annotation)"
+        found.append(Problem(path, message, ProblemReason.NOT_SUPPORTED))
+    for component in parsed.components:
+        found += problems_of(component)
+    return found
+
+
+def problems_of(component: isvc.Component) -> list[Problem]:
+    """What cannot be built in one component."""
+    path = f"spec.{component.name}"
+    found = [
+        Problem(
+            f"{path}.{key}", f"{feature} is not supported yet; remove the field", ProblemReason.NOT_SUPPORTED
+        )
+        for key, feature in COMPONENT_FIELDS.items()
+        if component.raw.get(key) is not None
+    ]
+    if component.raw.get("art") is not None:
+        message = "the ART explainer is not supported yet; give the explainer as containers"
+        found.append(Problem(f"{path}.art", message, ProblemReason.NOT_SUPPORTED))
+    if mapping(mapping(component.raw.get("model")).get("confidential")).get("enabled"):
+        message = "encrypted models are not supported yet; remove the field"
+        found.append(Problem(f"{path}.model.confidential", message, ProblemReason.NOT_SUPPORTED))
+    return found
+
+
+def warnings(parsed: isvc.InferenceService) -> list[str]:
+    """What passes without having the effect that is asked for."""
+    found = [
+        f"annotation {key}: {why}; it has no effect"
+        for key, why in IGNORED_ANNOTATIONS.items()
+        if parsed.annotations.get(key, "false") != "false"
+    ]
+    for component in parsed.components:
+        found += [
+            f"spec.{component.name}.{key}: it has no effect in Knative mode"
+            for key in KNATIVE_IGNORES
+            if component.raw.get(key) is not None
+        ]
+        found += _autoscaling(parsed, component)
+        found += _sources(component)
+    return found
+
+
+def _autoscaling(parsed: isvc.InferenceService, component: isvc.Component) -> list[str]:
+    annotations = {**parsed.annotations, **component.annotations}
+    found = []
+    if annotations.get(f"{AUTOSCALING}class") == HPA_CLASS:
+        found.append(
+            f"annotation {AUTOSCALING}class: {HPA_CLASS} needs Knative's HPA extension; where it is not installed "
+            "(one machine never has it) the number of pods does not follow cpu or memory"
+        )
+    initial = annotations.get(f"{AUTOSCALING}initial-scale")
+    if initial is not None and not initial.isdigit():
+        found.append(f"annotation {AUTOSCALING}initial-scale: {initial!r} is not a number; it is left out")
+    for bound in ("min-scale", "max-scale"):
+        if f"{AUTOSCALING}{bound}" in annotations:
+            field = "minReplicas" if bound == "min-scale" else "maxReplicas"
+            found.append(
+                f"annotation {AUTOSCALING}{bound}: it is left out; use spec.{component.name}.{field}"
+            )
+    return found
+
+
+def _sources(component: isvc.Component) -> list[str]:
+    """Sources that no storage initializer of ours can read. Not refused: a cluster may have another one."""
+    path = f"spec.{component.name}"
+    uris = [
+        (f"{path}.storageUris[{index}].uri", item.get("uri"))
+        for index, item in enumerate(component.storage_uris)
+    ]
+    if component.model is not None:
+        uris.append((f"{path}.model.storageUri", component.model.storage_uri))
+    elif component.containers:
+        first = component.containers[0]
+        uris.append((f"{path}.containers[0].env[STORAGE_URI]", podspec.env_value(first, "STORAGE_URI")))
+    found = []
+    for where, uri in uris:
+        try:
+            if isinstance(uri, str) and uri:
+                storage_uri.check(uri)
+        except storage_uri.StorageUriError as error:
+            found.append(f"{where}: {error}")
+    return found
