@@ -30,7 +30,7 @@ from aiohttp import web
 
 from standalone import instance
 from standalone.layout import Layout
-from wakeful.kit.kube import ApiError, KubeClient, Resource, read_kubeconfig
+from wakeful.kit.kube import CONFIGMAPS, ApiError, KubeClient, Resource, read_kubeconfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = ROOT / ".wakeful" / "demo"
@@ -42,6 +42,7 @@ ISVC = Resource("serving.kserve.io", "v1beta1", "inferenceservices")
 BROKERS = Resource("eventing.knative.dev", "v1", "brokers")
 TRIGGERS = Resource("eventing.knative.dev", "v1", "triggers")
 PODS = Resource("", "v1", "pods")
+GRACE = "6s"
 PHASES = ("decide", "start", "import", "load", "probe", "answer")
 
 
@@ -74,22 +75,27 @@ class Report:
 async def main(keep: bool) -> int:
     report = Report()
     layout = Layout(DATA_DIR)
-    ports = choose_ports(layout)
-    supervisor = start_platform(layout, ports)
+    record = instance.read(layout) if instance.is_locked(layout) else None
+    supervisor = None if record is not None else start_platform(layout)
     try:
-        await until(lambda: kubeconfig_ready(layout, supervisor), 60, "the platform to be ready")
-        report.line("platform is up (wakeful up)")
+        if supervisor is not None:
+            await until(lambda: kubeconfig_ready(supervisor), 60, "the platform to be ready")
+        record = instance.read(layout)
+        if record is None:
+            raise DemoError(f"`wakeful up` left no record of itself in {DATA_DIR}")
+        report.line("platform is up (wakeful up)" if supervisor else "found the platform that was kept")
         async with (
             KubeClient(read_kubeconfig(layout.kubeconfig), "wakeful-demo") as client,
             aiohttp.ClientSession() as web_client,
         ):
-            await demonstrate(report, layout, client, Gateway(web_client, ports[0]))
+            await demonstrate(report, layout, client, Gateway(web_client, record.port))
     except BaseException:
-        stop_platform(supervisor)
+        if supervisor is not None:
+            stop_platform(supervisor)
         raise
     report.table()
-    if keep:
-        print_next(layout, ports[0])
+    if keep or supervisor is None:
+        print_next(layout, record.port)
     else:
         stop_platform(supervisor)
         report.line("platform stopped (--keep leaves it running)")
@@ -101,6 +107,12 @@ async def demonstrate(report: Report, layout: Layout, client: KubeClient, gatewa
     expected = train_iris.train(layout.volumes / NAMESPACE / "models")
     report.line("trained two iris models with scikit-learn and put them into the PVC 'models'")
     await remove_leftovers(client)
+    # Knative keeps the last pod for 30 s before it lets go; the demo does not wait for that.
+    grace = {"data": {"scale-to-zero-grace-period": GRACE}}
+    await client.patch(CONFIGMAPS, "knative-serving", "config-autoscaler", grace)
+    report.line(
+        f"set scale-to-zero-grace-period to {GRACE} (knative-serving/config-autoscaler; Knative's is 30s)"
+    )
     async with subscriber() as received:
         applied = time.time()
         apply(layout, SAMPLES / "iris.yaml", SAMPLES / "iris-events.yaml")
@@ -279,16 +291,15 @@ async def until(check: Callable[[], Awaitable[str | None]], limit_s: float, what
     raise DemoError(f"waited {limit_s:.0f} s for {what}: {words}")
 
 
-async def kubeconfig_ready(layout: Layout, supervisor: subprocess.Popen[bytes]) -> str | None:
+async def kubeconfig_ready(supervisor: subprocess.Popen[bytes]) -> str | None:
     if supervisor.poll() is not None:
         raise DemoError(f"`wakeful up` ended: {(DATA_DIR / 'up.log').read_text()[-1000:]}")
     return None if "is ready" in (DATA_DIR / "up.log").read_text() else "`wakeful up` has not said so yet"
 
 
-def start_platform(layout: Layout, ports: tuple[int, int, int]) -> subprocess.Popen[bytes]:
-    if instance.is_locked(layout):
-        raise DemoError(f"a platform is running on {DATA_DIR}: .venv/bin/wakeful down --data-dir {DATA_DIR}")
+def start_platform(layout: Layout) -> subprocess.Popen[bytes]:
     layout.make()
+    ports = choose_ports()
     flags = ["--port", str(ports[0]), "--api-port", str(ports[1]), "--webhook-port", str(ports[2])]
     with (DATA_DIR / "up.log").open("wb") as log:
         command = [str(ROOT / ".venv/bin/wakeful"), "up", "--data-dir", str(DATA_DIR), *flags]
@@ -300,8 +311,8 @@ def stop_platform(supervisor: subprocess.Popen[bytes]) -> None:
     supervisor.wait(60)
 
 
-def choose_ports(layout: Layout) -> tuple[int, int, int]:
-    """The usual ports where they are free, else free ones; a repeated run keeps its API port (the kubeconfig names it)."""
+def choose_ports() -> tuple[int, int, int]:
+    """The usual ports where they are free, else free ones."""
     return free_port(8080), free_port(6443), free_port(9443)
 
 
