@@ -38,7 +38,9 @@ async def main(settings: Settings) -> int:
     stop = lifecycle.stop_event()
     try:
         broker = SqliteBroker.open(
-            settings.database, Bounds(settings.max_deliveries, settings.max_stored_bytes), time.time
+            settings.database,
+            Bounds(settings.max_deliveries, settings.max_stored_bytes, settings.max_total_bytes),
+            time.time,
         )
     except OpenError as error:
         log.error("cannot start", error=str(error))

@@ -16,7 +16,18 @@ from urllib.parse import urlsplit
 
 from eventing.instants import rfc3339
 from eventing.metrics import Metrics
-from eventing.ports import Again, Call, Done, Leased, Publication, Settlement, Sink, Stage, ToDeadLetter
+from eventing.ports import (
+    Again,
+    Call,
+    Done,
+    Leased,
+    NoWay,
+    Publication,
+    Settlement,
+    Sink,
+    Stage,
+    ToDeadLetter,
+)
 from eventing.routes import Routes, Subscription
 from wakeful.core.delivery import answers, dead_letter, filters, hops, inference, retry
 from wakeful.core.delivery.answers import Answer, Delivered
@@ -28,6 +39,9 @@ from wakeful.kit import logs
 CRASH_ALLOWANCE = 3
 """Attempts beyond the policy's before an event that never gets an outcome (it kills us) is taken for failed."""
 UNRESOLVED = 404
+NO_WAY_WAIT_S = 0.5
+SINK_WAIT_S, SINK_TRIES = 2.0, 1800
+"""How often, and how many times (an hour in all), a named dead-letter sink without an address is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class Attempts:
             crashed = Failure(subscription.subscriber_uri or "", None, "the event never got an outcome")
             return self._failed(item, subscription, crashed)
         outcome = await self._to_subscriber(item, subscription)
+        if isinstance(outcome, NoWay):
+            return self._no_attempt(item, outcome)
         if isinstance(outcome, Failure):
             return self._failed(item, subscription, outcome)
         if outcome.reply is None:
@@ -79,7 +95,7 @@ class Attempts:
         failure = Failure(self._routes.reply_url(item.broker), 429, message, message.encode())
         return self._failed(item, subscription, failure)
 
-    async def _to_subscriber(self, item: Leased, subscription: Subscription) -> Delivered | Failure:
+    async def _to_subscriber(self, item: Leased, subscription: Subscription) -> Delivered | Failure | NoWay:
         url = subscription.subscriber_uri
         if url is None:
             text = "the Trigger's subscriber is not resolved: see its status"
@@ -91,11 +107,13 @@ class Attempts:
         answer = await self._call(item, subscription, url, {**headers, "prefer": "reply"}, body)
         if isinstance(answer, str):
             return Failure(url, None, answer)
+        if isinstance(answer, NoWay):
+            return answer
         return answers.read_answer(answer, url, self._limits)
 
     async def _infer(
         self, item: Leased, subscription: Subscription, event: Event, url: str
-    ) -> Delivered | Failure:
+    ) -> Delivered | Failure | NoWay:
         try:
             body = inference.request_body(event, urlsplit(url).path)
         except inference.NotAnInferenceError as error:
@@ -107,17 +125,23 @@ class Attempts:
         answer = await self._call(item, subscription, url, headers, body)
         if isinstance(answer, str):
             return Failure(url, None, answer)
+        if isinstance(answer, NoWay):
+            return answer
         model = subscription.model or ""
         at = rfc3339(self._clock())
         return inference.read_answer(event, answer, url, model, subscription.uid, at, self._limits)
 
     async def _to_dead_letter_sink(self, item: Leased, subscription: Subscription) -> Result:
         url = subscription.dead_letter_uri
+        if url is None and subscription.names_dead_letter and item.attempts <= SINK_TRIES:
+            return Result(Again(self._clock() + SINK_WAIT_S, item.attempts), "")
         if url is None:
-            return self._lost(item, "the dead-letter sink was removed")
+            return self._lost(item, "the dead-letter sink was removed, or never got an address")
         event = replace(item.event, extensions={**item.event.extensions, **item.marks})
         headers, body = self._encode(event, subscription)
         answer = await self._call(item, subscription, url, headers, body)
+        if isinstance(answer, NoWay):
+            return self._no_attempt(item, answer)
         if isinstance(answer, Answer) and answers.is_success(answer):
             return Result(Done(), "dead_lettered")
         failure = Failure(url, None, answer) if isinstance(answer, str) else answers.refused(answer, url)
@@ -133,12 +157,14 @@ class Attempts:
 
     async def _call(
         self, item: Leased, subscription: Subscription, url: str, headers: Mapping[str, str], body: bytes
-    ) -> Answer | str:
+    ) -> Answer | NoWay | str:
         """POST and count it."""
         timeout_s = subscription.policy.timeout_s or self._timeout_s
         sent = {**dict(item.headers), **headers, "kn-namespace": subscription.namespace}
         started = time.monotonic()
         answer = await self._sink.deliver(Call(url, sent, body, timeout_s))
+        if isinstance(answer, NoWay):
+            return answer
         labels = (subscription.namespace, subscription.trigger)
         self._metrics.duration.labels(*labels).observe(time.monotonic() - started)
         code = "0" if isinstance(answer, str) else str(answer.status)
@@ -154,11 +180,16 @@ class Attempts:
             return self._failed(item, subscription, failure)
         besides = item.consumer if subscription.model is not None else ""
         consumers = self._routes.consumers_for(item.broker, admitted, besides)
-        reply_publication = Publication(item.broker, admitted, consumers, item.headers, item.consumer)
-        return Result(Done((reply_publication,)), "replied")
+        is_known = inference.is_derived(reply, item.event, subscription.uid)
+        scope = item.consumer if is_known else ""
+        return Result(Done((Publication(item.broker, admitted, consumers, item.headers, scope),)), "replied")
+
+    def _no_attempt(self, item: Leased, what: NoWay) -> Result:
+        self._log.warning("no way to subscribers", consumer=item.consumer, why=what.reason)
+        return Result(Again(self._clock() + NO_WAY_WAIT_S, item.attempts - 1), "")
 
     def _failed(self, item: Leased, subscription: Subscription, failure: Failure) -> Result:
-        has_dead_letter = subscription.dead_letter_uri is not None
+        has_dead_letter = subscription.names_dead_letter
         decision = self._decide(item, subscription, failure, has_dead_letter)
         if decision.verdict is Verdict.RETRY:
             return Result(Again(self._clock() + decision.wait_s, item.attempts), "")

@@ -90,8 +90,11 @@ class Ingress:
             raise Refusal(413 if is_body else 400, f"invalid CloudEvent: {error}") from error
         if not self._routes.is_synced:
             raise Refusal(503, "the broker is starting: its Triggers are not known yet", 1)
-        if request.query_string or not self._routes.has_broker(broker):
-            raise Refusal(404, f"there is no Broker {broker.partition('/')[2]!r} in this namespace")
+        if request.query_string:
+            raise Refusal(404, "the path is /NAMESPACE/BROKER, without a query: see status.address.url")
+        if not self._routes.has_broker(broker):
+            namespace, _, name = broker.partition("/")
+            raise Refusal(404, f"there is no Broker {name[:64]!r} in namespace {namespace[:64]!r}")
         admitted = hops.admit(event, rfc3339(self._clock()))
         if admitted is None:
             raise Refusal(400, f"{hops.TTL} is used up: the event went round in a loop")

@@ -147,9 +147,16 @@ class Call:
     timeout_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class NoWay:
+    """The platform's own gateway is away: nobody was asked, so that this was no attempt of the event."""
+
+    reason: str
+
+
 class Sink(Protocol):
     """The way to subscribers."""
 
-    async def deliver(self, call: Call) -> Answer | str:
+    async def deliver(self, call: Call) -> Answer | NoWay | str:
         """The answer, or one phrase that says why there was none."""
         ...

@@ -34,6 +34,8 @@ class Subscription:
     policy: Policy
     subscriber_uri: str | None
     dead_letter_uri: str | None
+    names_dead_letter: bool
+    """A sink is named, also when it has no address yet: then events wait for it."""
     model: str | None
     problem: str
 
@@ -140,6 +142,9 @@ def build_subscription(trigger: Obj, broker: Obj) -> Subscription:
     except (ValueError, AttributeError) as error:
         chosen, problem = Policy(), f"spec.delivery is not usable: {error}"
     namespace, name, uid = consumer_of(trigger).split("/", 2)
+    dead_letter_uri = policy.dead_letter_uri(
+        status.get("deadLetterSinkUri"), broker_status.get("deadLetterSinkUri")
+    )
     return Subscription(
         consumer=consumer_of(trigger),
         namespace=namespace,
@@ -149,12 +154,15 @@ def build_subscription(trigger: Obj, broker: Obj) -> Subscription:
         filter=filters.build(spec),
         policy=chosen,
         subscriber_uri=status.get("subscriberUri") or None,
-        dead_letter_uri=policy.dead_letter_uri(
-            status.get("deadLetterSinkUri"), broker_status.get("deadLetterSinkUri")
-        ),
+        dead_letter_uri=dead_letter_uri,
+        names_dead_letter=bool(dead_letter_uri) or _names_sink(spec) or _names_sink(broker_spec),
         model=str(ref["name"]) if is_inference and ref.get("name") else None,
         problem=problem,
     )
+
+
+def _names_sink(spec: Mapping[str, Any]) -> bool:
+    return bool(_mapping(spec.get("delivery")).get("deadLetterSink"))
 
 
 def _key(obj: Obj) -> str:

@@ -40,6 +40,8 @@ class Settings:
     """Undelivered events times Triggers that one broker holds; beyond it 429."""
     max_stored_bytes: int = 1024 * 1024 * 1024
     """Bytes of undelivered events that one broker holds; beyond it 429."""
+    max_total_bytes: int = 4 * 1024 * 1024 * 1024
+    """Bytes of undelivered events that all brokers hold together; beyond it 429."""
 
 
 def parse(argv: Sequence[str]) -> Settings:

@@ -2,7 +2,8 @@
 
 Adapter of the ``Sink`` port, used by the dispatcher. Cookies, environment proxies and compression are off, so that an
 answer's size on the wire is its size in memory. A kept-alive connection that the subscriber closed just as it was used
-again is not an attempt of the event: the POST is sent once more on another connection.
+again is not an attempt of the event: the POST is sent once more on another connection. A gateway that is away is
+``NoWay``, which is no attempt either.
 Invariant: at most ``max_body_bytes`` + 1 bytes of an answer are read, and at most ``timeout_s`` pass.
 """
 
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from eventing.ports import Call
+from eventing.ports import Call, NoWay
 from wakeful.core.delivery.answers import Answer
 
 CONNECT_TIMEOUT_S = 10.0
@@ -53,7 +54,7 @@ class HttpSink:
         if self._session is not None:
             await self._session.close()
 
-    async def deliver(self, call: Call) -> Answer | str:
+    async def deliver(self, call: Call) -> Answer | NoWay | str:
         parts = urlsplit(call.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return f"{call.url[:200]!r} is not an http or https URL"
@@ -62,6 +63,8 @@ class HttpSink:
             context = SimpleNamespace(is_reused=False)
             try:
                 return await self._post(call, proxy, context)
+            except aiohttp.ClientProxyConnectionError as error:
+                return NoWay(_phrase(error))
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 reason = _phrase(error)
                 if not context.is_reused:

@@ -35,6 +35,10 @@ from eventing.ports import (
 )
 from wakeful.core.protocol.cloudevents import Event
 
+ROW_BYTES = 128
+"""What a row takes besides its texts, indexes included."""
+NOTHING = Depth(0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -42,6 +46,8 @@ class Bounds:
 
     max_deliveries: int = 100_000
     max_bytes: int = 1024 * 1024 * 1024
+    max_total_bytes: int = 4 * 1024 * 1024 * 1024
+    """What all brokers may hold together."""
     reply_window_s: float = 600.0
     """How long a reply's (source, id) is remembered."""
     max_remembered: int = 200_000
@@ -104,19 +110,28 @@ class SqliteBroker:
             lambda connection: {row[0] for row in connection.execute(query)}, is_durable=False
         )
 
-    def _publish(self, connection: sqlite3.Connection, publications: Sequence[Publication]) -> int:
-        """How many were new. Bounds are checked for all before the first is written."""
-        self._check_bounds(publications)
+    def _publish(
+        self, connection: sqlite3.Connection, publications: Sequence[Publication], freed: Depth = NOTHING
+    ) -> int:
+        """How many were new. ``freed``: what the same transaction ends; a reply may take its place."""
+        self._check_bounds(publications, freed)
         return sum(self._insert(connection, publication) for publication in publications)
 
-    def _check_bounds(self, publications: Sequence[Publication]) -> None:
+    def _check_bounds(self, publications: Sequence[Publication], freed: Depth) -> None:
+        """Before anything is written. What nobody wants always fits."""
         wanted: dict[str, tuple[int, int]] = {}
         for item in publications:
-            deliveries, size = wanted.get(item.broker) or self._load.get(item.broker, (0, 0))
-            wanted[item.broker] = (deliveries + len(item.consumers), size + _size(item))
+            if item.consumers:
+                deliveries, size = wanted.get(item.broker) or self._load.get(item.broker, (0, 0))
+                wanted[item.broker] = (deliveries + len(item.consumers), size + _size(item))
         for broker, (deliveries, size) in wanted.items():
-            if deliveries > self._bounds.max_deliveries or size > self._bounds.max_bytes:
+            is_over = deliveries - freed.deliveries > self._bounds.max_deliveries
+            if is_over or size - freed.bytes > self._bounds.max_bytes:
                 raise Refusal(FullError(f"broker {broker} holds as many undelivered events as it may", 5))
+        grown = sum(size - self._load.get(broker, (0, 0))[1] for broker, (_, size) in wanted.items())
+        held = sum(size for _, size in self._load.values()) - freed.bytes
+        if grown + held > self._bounds.max_total_bytes:
+            raise Refusal(FullError("the brokers together hold as many undelivered bytes as they may", 5))
 
     def _insert(self, connection: sqlite3.Connection, item: Publication) -> bool:
         now = self._clock()
@@ -174,13 +189,17 @@ class SqliteBroker:
 
     def _settle(self, connection: sqlite3.Connection, leased: Leased, settlement: Settlement) -> bool:
         key = (leased.id, leased.token)
-        held = connection.execute("SELECT event FROM deliveries WHERE id = ? AND token = ?", key).fetchone()
+        held = connection.execute(
+            "SELECT d.event, e.refs, e.size FROM deliveries d JOIN events e ON e.seq = d.event"
+            " WHERE d.id = ? AND d.token = ?",
+            key,
+        ).fetchone()
         if held is None:
             return False
         match settlement:
             case Done(replies):
                 if replies:
-                    self._publish(connection, replies)
+                    self._publish(connection, replies, Depth(1, held[2] if held[1] == 1 else 0))
                 connection.execute("DELETE FROM deliveries WHERE id = ?", (leased.id,))
                 self._release(connection, held[0], 1)
             case Again(at, attempts):
@@ -229,8 +248,9 @@ def _translate(error: sqlite3.Error) -> StoreError:
 
 
 def _size(item: Publication) -> int:
+    """About what the event takes on disk; a row for each consumer included."""
     texts = sum(len(name) + len(str(value)) for name, value in item.event.attributes().items())
-    return len(item.event.data or b"") + texts if item.consumers else 0
+    return len(item.event.data or b"") + texts + ROW_BYTES * (1 + len(item.consumers))
 
 
 def _leased(row: tuple[Any, ...], token: int, consumer: str) -> Leased:

@@ -165,9 +165,32 @@ async def test_a_full_broker_refuses_and_recovers(opened: Opener) -> None:
     await broker.publish(Publication("ns/other", event(), ("c2",)))
     (item,) = (await broker.lease("c", 1, 30)).items
     with pytest.raises(FullError):
-        await broker.settle(item, Done((Publication("ns/b", event("r"), ("d",)),)))
+        await broker.settle(item, Done((Publication("ns/b", event("r"), ("d", "e")),)))
     assert await broker.settle(item, Done())
     await publish(broker, "4")
+
+
+async def test_a_reply_takes_the_place_of_its_event_in_a_full_broker(opened: Opener) -> None:
+    broker = opened(max_deliveries=2)
+    await publish(broker, "1", "2")
+    (item,) = (await broker.lease("c", 1, 30)).items
+    assert await broker.settle(item, Done((Publication("ns/b", event("r"), ("d",)),)))
+    assert broker.depth("ns/b").deliveries == 2
+
+
+async def test_a_reply_takes_the_bytes_of_its_event(opened: Opener) -> None:
+    broker = opened(max_bytes=10_000)
+    await broker.publish(Publication("ns/b", event(data=b"x" * 8_000), ("c",)))
+    (item,) = (await broker.lease("c", 1, 30)).items
+    assert await broker.settle(item, Done((Publication("ns/b", event("r", data=b"y" * 8_000), ("d",)),)))
+
+
+async def test_all_brokers_together_are_bounded(opened: Opener) -> None:
+    broker = opened(max_total_bytes=10_000)
+    await broker.publish(Publication("ns/a", event(data=b"x" * 6_000), ("c",)))
+    with pytest.raises(FullError, match="together"):
+        await broker.publish(Publication("ns/b", event(data=b"x" * 6_000), ("d",)))
+    assert await broker.publish(Publication("ns/b", event(data=b"x" * 6_000), ()))
 
 
 async def test_bytes_are_bounded(opened: Opener) -> None:

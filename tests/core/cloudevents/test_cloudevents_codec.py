@@ -52,7 +52,7 @@ def test_mode(headers: dict[str, str], mode: Mode | None) -> None:
         ("ce-id", {}, "id", Rule.MISSING),
         ("ce-source", {}, "source", Rule.MISSING),
         ("ce-type", {}, "type", Rule.MISSING),
-        ("ce-specversion", {}, "", Rule.NOT_AN_EVENT),
+        ("ce-specversion", {}, "specversion", Rule.MISSING),
         ("ce-id", {"ce-id": ""}, "id", Rule.MISSING),
         ("ce-id", {"ce-id": "  "}, "id", Rule.MISSING),
         ("", {"ce-specversion": "0.3"}, "specversion", Rule.FORMAT),
@@ -80,6 +80,11 @@ def test_binary_refusals(drop: str, add: dict[str, str], attribute: str, rule: R
     headers = {name: value for name, value in BASE.items() if name != drop} | add
     error = refused(headers)
     assert (error.attribute, error.rule) == (attribute, rule)
+
+
+def test_a_message_without_any_attribute_is_no_event() -> None:
+    error = refused({"content-type": "application/json"}, b"{}")
+    assert (error.attribute, error.rule) == ("", Rule.NOT_AN_EVENT)
 
 
 def test_duplicate_header_is_an_error_in_any_case() -> None:

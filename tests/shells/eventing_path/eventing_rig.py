@@ -112,7 +112,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path) -> AsyncIterator[Rig]:
+async def running_rig(folder: Path, proxy: str | None = None) -> AsyncIterator[Rig]:
     """The whole path, started and stopped."""
     runners: list[web.BaseRunner] = []
 
@@ -127,7 +127,7 @@ async def running_rig(folder: Path) -> AsyncIterator[Rig]:
     routes = Routes()
     broker = SqliteBroker.open(folder / "events.db", Bounds(max_deliveries=200), time.time)
     metrics = Metrics(lambda: [(name, broker.depth(name)) for name in routes.brokers()])
-    async with HttpSink(None, MAX_BODY) as sink, aiohttp.ClientSession() as session:
+    async with HttpSink(proxy, MAX_BODY) as sink, aiohttp.ClientSession() as session:
         attempts = Attempts(sink, routes, metrics, time.time, Limits(max_body_bytes=MAX_BODY), 5.0)
         dispatcher = Dispatcher(broker, routes, attempts, metrics, time.time, Concurrency(4, 8), 5.0)
         bodies = Bodies(MAX_BODY, 1_000_000, 50, 0.5)

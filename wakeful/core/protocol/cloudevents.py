@@ -171,6 +171,12 @@ def _require_mode(pairs: list[tuple[str, str]], body: bytes, limits: Limits) -> 
             "", Rule.TOO_LARGE, f"the message has {len(body)} bytes; the limit is {limits.max_body_bytes}"
         )
     mode = http.mode_of(pairs)
+    if mode is None and any(name.startswith("ce-") for name, _ in pairs):
+        raise InvalidEventError(
+            "specversion",
+            Rule.MISSING,
+            "required attribute specversion is missing: send the header ce-specversion: 1.0",
+        )
     if mode is None:
         raise InvalidEventError(
             "",
