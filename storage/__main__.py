@@ -16,6 +16,7 @@ from types import FrameType
 from storage import initializer, settings
 from storage.errors import StorageError
 from storage.stores import table
+from wakeful.kit import termination
 
 SECRET_NAMES = ("SECRET", "TOKEN", "KEY", "PASSWORD", "-headers", "STORAGE_CONFIG")
 SHORTEST_SECRET = 6
@@ -46,9 +47,7 @@ def redacted(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _fail(sentence: str, status: int) -> int:
-    sys.stderr.write(" ".join(sentence.split()) + "\n")
-    sys.stderr.flush()
-    return status
+    return termination.fail(sentence, status, os.environ)
 
 
 def _on_term(_number: int, _frame: FrameType | None) -> None:

@@ -11,12 +11,15 @@ Invariant: exactly one candidate, a regular file below ``model_dir`` (the folder
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
+import zlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import joblib
+import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
 from wakeful.kit import logs
@@ -26,6 +29,16 @@ SAFE = (".skops",)
 CODE_BEARING = (".joblib", ".pkl", ".pickle")
 ACCEPTED = (*SAFE, *CODE_BEARING)
 SHOWN_FILES = 8
+DAMAGED = (
+    EOFError,
+    pickle.UnpicklingError,
+    KeyError,
+    IndexError,
+    UnicodeDecodeError,
+    zlib.error,
+    struct.error,
+)
+"""What Python's unpickler raises on bytes that are no pickle."""
 
 log = logs.get("sklearn")
 
@@ -47,7 +60,13 @@ def policy_of(value: str) -> PicklePolicy:
 
 
 def find(model_dir: Path) -> Path:
-    """The model file in ``model_dir``, or in its only subfolder. Raises ``LoadError`` that names what was found."""
+    """The model file in ``model_dir``, or ``model_dir`` itself. Raises ``LoadError`` that names what was found."""
+    if model_dir.is_file():
+        if model_dir.suffix.lower() in ACCEPTED:
+            return model_dir
+        raise LoadError(
+            f"{model_dir} is a file, not a folder with a model file: let storageUri name the folder that holds it"
+        )
     if not model_dir.is_dir():
         raise LoadError(
             f"model folder {model_dir} does not exist: was the model downloaded or the claim mounted?"
@@ -63,17 +82,17 @@ def find(model_dir: Path) -> Path:
     names += ", ..." if len(found) > SHOWN_FILES else ""
     if candidates:
         raise LoadError(
-            f"{model_dir} holds {len(candidates)} model files ({', '.join(p.name for p in candidates[:SHOWN_FILES])}): "
-            "leave exactly one"
+            f"the model folder holds {len(candidates)} model files "
+            f"({', '.join(p.name for p in candidates[:SHOWN_FILES])}): leave exactly one"
         )
     raise LoadError(
-        f"no model file in {model_dir}: expected one of *{', *'.join(ACCEPTED)}, found {names or 'nothing'}"
+        f"no model file in the model folder: expected one of *{', *'.join(ACCEPTED)}, found {names or 'nothing'}"
     )
 
 
 def _inside(path: Path, folder: Path) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise LoadError(f"{path} is a link to a place outside {folder}: copy the file instead")
+        raise LoadError(f"{path.name} is a link to a place outside {folder}: copy the file instead")
     return path
 
 
@@ -86,8 +105,6 @@ def load(path: Path, policy: PicklePolicy) -> Any:
             f"{path.name} is a {path.suffix} file, which runs code when loaded, and WAKEFUL_PICKLE=Refuse: "
             "save the model with skops (.skops) instead"
         )
-    if policy is PicklePolicy.WARN:
-        log.warning("model format runs code when loaded", file=path.name, safe_alternative=".skops")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InconsistentVersionWarning)
@@ -95,7 +112,9 @@ def load(path: Path, policy: PicklePolicy) -> Any:
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:
-        raise LoadError(f"{path} cannot be loaded: {_cause(error)}") from error
+        raise LoadError(f"{path.name} cannot be loaded: {_cause(error)}") from error
+    if policy is PicklePolicy.WARN:
+        log.warning("model format runs code when loaded", file=path.name, safe_alternative=".skops")
     for message in caught[:1]:
         text = " ".join(str(message.message).split())[:300]
         log.warning("model made with another scikit-learn", file=path.name, detail=text)
@@ -113,21 +132,30 @@ def _load_skops(path: Path) -> Any:
     try:
         return io.load(path)
     except Exception as error:
-        raise LoadError(f"{path} cannot be loaded: {_cause(error)}") from error
+        raise LoadError(f"{path.name} cannot be loaded: {_cause(error)}") from error
 
 
 def _checked(path: Path, estimator: Any) -> Any:
     if not callable(getattr(estimator, "predict", None)):
         raise LoadError(
-            f"{path} holds {type(estimator).__name__}, which has no predict: save a fitted estimator"
+            f"{path.name} holds {type(estimator).__name__}, which has no predict: save a fitted estimator"
         )
     return estimator
 
 
 def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())[:300] or "no message"
-    if isinstance(error, ModuleNotFoundError):
-        return f"it needs the Python module {error.name!r}, which is not installed here"
-    if isinstance(error, EOFError | pickle.UnpicklingError):
-        return f"the file is damaged or not of the format its name says ({type(error).__name__}: {text})"
-    return f"{type(error).__name__}: {text}"
+    match error:
+        case ModuleNotFoundError() if (error.name or "").startswith("sklearn."):
+            return (
+                f"it was made with another scikit-learn: {error.name} does not exist in {sklearn.__version__}, the one "
+                "here. Save it again with that version"
+            )
+        case ModuleNotFoundError():
+            return f"it needs the Python module {error.name!r}, which is not installed here"
+        case AttributeError() if "__main__" in text:
+            return f"it needs code that was in the training script itself ({text}): move that into a module"
+        case _ if isinstance(error, DAMAGED):
+            return f"the file is damaged or not of the format its name says ({type(error).__name__}: {text})"
+        case _:
+            return f"{type(error).__name__}: {text}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wakeful.kit import httpserver, lifecycle, logs
+from wakeful.kit import httpserver, lifecycle, logs, termination
 from wakeful.serving import http_body, http_events, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
@@ -143,11 +143,8 @@ async def _start(make: Callable[[], Server], ignored: Sequence[str]) -> int:
 
 
 def fail(sentence: str, status: int = EXIT_FAILED) -> int:
-    """Write ``sentence`` as the last line on stderr; returns ``status``."""
-    sys.stdout.flush()
-    sys.stderr.write(" ".join(sentence.split()) + "\n")
-    sys.stderr.flush()
-    return status
+    """Leave ``sentence`` as the last line on stderr and as termination message; returns ``status``."""
+    return termination.fail(sentence, status, os.environ)
 
 
 __all__: list[Any] = ["EXIT_FAILED", "Server", "Settings", "fail", "run", "serve", "serve_with"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -148,6 +147,16 @@ def test_flags_last_wins_and_a_missing_value_is_named(folder: Path) -> None:
     assert fails("--nope=1")[0] == 2
 
 
+def test_the_reason_is_the_containers_termination_message(tmp_path: Path) -> None:
+    (tmp_path / "model.joblib").write_bytes(b"not a pickle")
+    note = tmp_path / "note"
+    _, line = fails("--model_dir", str(tmp_path), WAKEFUL_TERMINATION_LOG=str(note))
+    assert note.read_text() == line
+    assert "the file is damaged or not of the format its name says" in line
+    _, line = fails("--nope=1", WAKEFUL_TERMINATION_LOG=str(tmp_path / "no" / "folder"))
+    assert "unknown flag --nope" in line
+
+
 def test_load_failures_name_file_and_cause(tmp_path: Path, folder: Path) -> None:
     status, line = fails("--model_dir", str(tmp_path / "absent"))
     assert (status, "does not exist" in line) == (1, True)
@@ -156,58 +165,6 @@ def test_load_failures_name_file_and_cause(tmp_path: Path, folder: Path) -> None
     assert (status, "model.joblib cannot be loaded" in line) == (1, True), line
     status, line = fails("--model_dir", str(folder), WAKEFUL_PICKLE="Refuse")
     assert (status, "WAKEFUL_PICKLE=Refuse" in line) == (1, True), line
-
-
-def test_finding_the_model_file(tmp_path: Path) -> None:
-    from runtimes.sklearn import loading
-    from wakeful.serving.model import LoadError
-
-    with pytest.raises(LoadError, match="found nothing"):
-        loading.find(tmp_path)
-    (tmp_path / "readme.txt").write_text("x")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / ".wakeful-complete.json").write_text("{}")
-    with pytest.raises(LoadError, match=r"\*.joblib, \*.pkl, \*.pickle, found readme.txt, sub/"):
-        loading.find(tmp_path)
-    (tmp_path / "m.PKL").write_bytes(b"x")
-    assert loading.find(tmp_path).name == "m.PKL"
-    (tmp_path / "n.skops").write_bytes(b"x")
-    with pytest.raises(LoadError, match="2 model files"):
-        loading.find(tmp_path)
-    (tmp_path / "n.skops").unlink()
-    (tmp_path / "m.PKL").unlink()
-    (tmp_path / "m.pkl").symlink_to("/etc/hostname")
-    with pytest.raises(LoadError, match="link"):
-        loading.find(tmp_path)
-
-
-def test_what_is_not_an_estimator_is_refused_and_safe_never_becomes_unsafe(tmp_path: Path) -> None:
-    from runtimes.sklearn import loading
-    from wakeful.serving.model import LoadError
-
-    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(LoadError, match="holds dict, which has no predict"):
-        loading.load(tmp_path / "m.pkl", loading.PicklePolicy.ALLOW)
-    trap = tmp_path / "sprung"
-    (tmp_path / "m.skops").write_bytes(pickle.dumps(Trap(str(trap))))
-    with pytest.raises(LoadError, match=r"skops"):
-        loading.load(tmp_path / "m.skops", loading.PicklePolicy.ALLOW)
-    assert not trap.exists()
-    (tmp_path / "gone.pkl").write_bytes(b"cno_such_module\nThing\n.")
-    with pytest.raises(LoadError, match="needs the Python module 'no_such_module'"):
-        loading.load(tmp_path / "gone.pkl", loading.PicklePolicy.WARN)
-    with pytest.raises(LoadError, match="Allow, Warn or Refuse"):
-        loading.policy_of("maybe")
-
-
-class Trap:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (self.path, "w")
 
 
 FORKER = """
