@@ -7,6 +7,7 @@ on, up to their own deadline. Invariant: at most one question is under way per r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ class WakeLoop:
         self._is_needed = is_needed
         self._task: asyncio.Task[None] | None = None
         self._log = logs.get("waking").bind(namespace=namespace, revision=revision)
+        self._rested = asyncio.Event()
         self.decision: WakeDecision | None = None
         """The first decision of the wake that is under way, or of the last one."""
         self.asked_at: float | None = None
@@ -38,10 +40,18 @@ class WakeLoop:
 
     def poke(self) -> None:
         """A request waits and there is no pod. Cheap to call again and again."""
-        if self._task is None or self._task.done():
-            self.decision = None
-            self.asked_at = time.time()
+        is_running = self._task is not None and not self._task.done()
+        if is_running and not self._rested.is_set():
+            return
+        self._rested.clear()
+        self.decision = None
+        self.asked_at = time.time()
+        if not is_running:
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def rest(self) -> None:
+        """A pod is there: the next need is a new wake, asked for at once."""
+        self._rested.set()
 
     async def stop(self) -> None:
         """End the loop."""
@@ -67,4 +77,6 @@ class WakeLoop:
             if self.decision is None:
                 self.decision = decision
                 self._log.info("revision woken", desired=decision.desired, reason=decision.reason)
-            await asyncio.sleep(REPEAT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPEAT_S):
+                    await self._rested.wait()

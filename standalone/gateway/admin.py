@@ -1,6 +1,7 @@
 """``gateway.sock``: health, metrics, the last wakes, and what the gateway knows of revisions and hosts.
 
-For ``wakeful explain``, tests and people with curl. Read-only.
+For ``wakeful explain``, tests and people with curl. ``POST /drain`` is the node's: it answers when no request is at a
+pod that is about to end (Knative's ``/wait-for-drain``).
 """
 
 from __future__ import annotations
@@ -33,11 +34,22 @@ def build(fleet: Fleet, engine: Engine, measures: Measures) -> web.Application:
         }
         return web.json_response({"hosts": hosts})
 
+    async def drain(request: web.Request) -> web.Response:
+        try:
+            body = await request.json()
+        except ValueError:
+            body = None
+        key = body.get("pod") if isinstance(body, dict) else None
+        if not isinstance(key, str) or not key:
+            raise web.HTTPBadRequest(text='the body must be {"pod": UID}')
+        return web.json_response({"known": await fleet.drain(key)})
+
     measures.registry.register(FleetCollector(fleet))
     app = httpserver.admin_app(is_healthy, measures.registry)
     app.router.add_get("/timelines", timelines)
     app.router.add_get("/revisions", revisions)
     app.router.add_get("/routes", routes)
+    app.router.add_post("/drain", drain)
     return app
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from activator_hooks.hold import ByteBudget
 from activator_hooks.ports import Waker
@@ -21,6 +22,8 @@ from wakeful.kit.kube import PODS, KubeClient, Obj, Resource, key_of
 INGRESSES = Resource("networking.internal.knative.dev", "v1alpha1", "ingresses")
 REVISIONS = Resource("serving.knative.dev", "v1", "revisions")
 TICK_S = 0.2
+LEAVING = 1024
+"""Pods that were drained before their object was seen here, remembered for the last so many."""
 
 
 class Fleet:
@@ -33,6 +36,7 @@ class Fleet:
         self._ingresses: dict[tuple[str, str], Obj] = {}
         self._early_pods: dict[tuple[str, str], dict[str, podview.PodView]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._leaving: dict[str, None] = {}
         self._log = logs.get("gateway")
         self._synced = asyncio.Event()
         self._table_planned = False
@@ -121,6 +125,8 @@ class Fleet:
         view = podview.view_pod(obj)
         if view is None:
             return
+        if view.key in self._leaving:
+            view = replace(view, is_terminating=True)
         revision = self.revisions.get(view.revision)
         if revision is None:
             early = self._early_pods.setdefault(view.revision, {})
@@ -133,6 +139,18 @@ class Fleet:
             revision.drop_pod(view.key)
         else:
             revision.put_pod(view)
+
+    async def drain(self, key: str) -> bool:
+        """The node is about to end the pod ``key``: nothing new goes there; wait for what does. False: not known here."""
+        self._leaving[key] = None
+        if len(self._leaving) > LEAVING:
+            del self._leaving[next(iter(self._leaving))]
+        for revision in self.revisions.values():
+            pod = revision.pods.get(key)
+            if pod is not None:
+                await revision.drain(pod, self._limits.tunnel_drain_s)
+                return True
+        return False
 
     def items(self) -> Iterable[Revision]:
         return self.revisions.values()

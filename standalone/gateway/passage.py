@@ -60,7 +60,7 @@ class Passage:
                     if tries >= revision.limits.dial_tries or not self._can_repeat:
                         raise
                 finally:
-                    revision.hold.leave(pod.view.key)
+                    revision.leave(pod)
         finally:
             revision.meter.depart(loop.time())
             if self._woke_at is not None:
@@ -163,7 +163,7 @@ class Passage:
         try:
             answer = await call.answer()
             if answer.status == 101 and head.upgrade:
-                await self._tunnel(call, answer)
+                await self._tunnel(call, answer, pod)
                 return
             self._start(answer, revision, pod)
             if not call.inbox.has_data:
@@ -193,11 +193,13 @@ class Passage:
         self.timeline = revision.build_timeline(pod, self._woke_at)
         return self.timeline.server_timing()
 
-    async def _tunnel(self, call: PodCall, answer: Answer) -> None:
+    async def _tunnel(self, call: PodCall, answer: Answer, pod: Pod | None) -> None:
         """Raw bytes both ways until either side ends (WebSocket and other upgrades)."""
         self.status = 101
         self.exchange.become_tunnel(rules.to_client(answer.headers))
         loop = asyncio.get_running_loop()
+        if pod is not None:
+            pod.tunnels += 1
         ways = {
             loop.create_task(pump(self.exchange.body, call)),
             loop.create_task(pump(call.inbox, self.exchange)),
@@ -205,6 +207,8 @@ class Passage:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            if pod is not None:
+                pod.tunnels -= 1
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)

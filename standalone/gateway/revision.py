@@ -8,6 +8,7 @@ terminates (requests under way there go on). Invariant: ``hold`` knows exactly t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from activator_hooks import timeline
@@ -33,11 +34,21 @@ class Pod:
         self.readiness = prober.Readiness()
         self.pool: Pool | None = None
         self.probing: asyncio.Task[None] | None = None
+        self.is_leaving = False
+        """The node is about to end it (``drain``); its object may not say so here yet."""
+        self.tunnels = 0
+        """Upgraded connections (WebSockets) under way, which nobody knows the end of."""
+        self.on_less: asyncio.Event = asyncio.Event()
+        """Set when a request to it has ended."""
 
     @property
     def is_open(self) -> bool:
         """It takes new requests."""
-        return self.is_answering and self.pool is not None and not self.view.is_terminating
+        return self.is_answering and self.pool is not None and not self.is_terminating
+
+    @property
+    def is_terminating(self) -> bool:
+        return self.is_leaving or self.view.is_terminating
 
     def stop_probing(self) -> None:
         if self.probing is not None:
@@ -118,13 +129,13 @@ class Revision:
     def _probe(self, pod: Pod) -> None:
         """Start or stop the questions to a pod."""
         probe, view = self.view.probe, pod.view
-        wanted = not pod.is_answering and not view.is_terminating and pod.pool is not None
+        can_be = not pod.is_terminating and pod.pool is not None
         asked = probe.kind != "node" and "started" in view.timeline
         is_asking = pod.probing is not None and not pod.probing.done()
-        if wanted and asked and not is_asking:
+        if can_be and asked and not is_asking and not pod.is_answering:
             pod.probing = asyncio.get_running_loop().create_task(self._run_probe(pod))
-        elif not wanted and is_asking:
-            pod.stop_probing()
+        elif not can_be and is_asking:
+            pod.stop_probing()  # else a question under way goes on: its answer tells of import and load
 
     async def _run_probe(self, pod: Pod) -> None:
         probe, serving = self.view.probe, pod.pool
@@ -153,7 +164,30 @@ class Revision:
         is_open.sort(key=lambda pod: (pod.view.host, pod.view.ports.get(view.port, 0)))
         if is_open:
             self._failing_since = None
+            self.waking.rest()
         self.hold.set_pods([pod.view.key for pod in is_open])
+
+    def leave(self, pod: Pod) -> None:
+        """A request at ``pod`` has ended."""
+        self.hold.leave(pod.view.key)
+        if pod.is_terminating:
+            pod.on_less.set()
+
+    async def drain(self, pod: Pod, tunnels_s: float) -> None:
+        """Send nothing new to ``pod``, return when what is there has ended; tunnels are given ``tunnels_s`` seconds."""
+        pod.is_leaving = True
+        self._probe(pod)
+        self._publish()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + tunnels_s
+        while left := self.hold.breaker.in_flight_at(pod.view.key):
+            rest_s = until - loop.time() if left <= pod.tunnels else None
+            if rest_s is not None and rest_s <= 0:
+                return
+            pod.on_less.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await pod.on_less.wait()
 
     def dial_failed(self, pod: Pod) -> None:
         """A connection to ``pod`` was refused: nothing new goes there until it answers a probe again."""
@@ -213,7 +247,7 @@ class Revision:
         """Why no pod will come soon; empty where one serves or may be on its way."""
         if self.hold.breaker.pods:
             return ""
-        live = [pod.view for pod in self.pods.values() if not pod.view.is_terminating]
+        live = [pod.view for pod in self.pods.values() if not pod.is_terminating]
         if not live:
             return self.view.failure
         if self.view.failure and all(self.view.failed_at >= view.created_at for view in live):

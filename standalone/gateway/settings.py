@@ -62,3 +62,5 @@ class Limits:
     """Control frames (RST_STREAM, PING, SETTINGS, empty DATA, ...) of one HTTP/2 peer in a second before it is cut."""
     drain_s: float = 8.0
     """After SIGTERM: how long requests under way may go on (the supervisor kills at 10 s)."""
+    tunnel_drain_s: float = 60.0
+    """How long a pod that is to end is kept for upgraded connections only (queue-proxy's bound for hijacked ones)."""

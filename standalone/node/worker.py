@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from standalone.node import addresses, container, pod_status, volumes
+from standalone.node import addresses, container, drain, pod_status, volumes
 from standalone.node.container import Container
 from standalone.node.context import Node
 from standalone.node.pod_status import ContainerState, PodView
@@ -25,6 +25,8 @@ from standalone.node.saved import Saved
 from wakeful.kit import logs
 
 Obj = dict[str, Any]
+ANNOUNCE_S = 0.05
+"""A start that is quicker than this is told in one patch: a request may wait for it, and every patch takes its time."""
 
 
 class PodWorker:
@@ -37,11 +39,13 @@ class PodWorker:
         self.folder: Path = node.layout.pods / self.uid
         self.volumes: Mapping[str, Path] = {}
         self._saved = saved or Saved()
-        self._ports: dict[int, int] = dict(self._saved.ports)
+        self._ports: dict[int, int] = {**self._ports_of_running(), **self._saved.ports}
+        node.addresses.reserve(self.uid, self._ports.values())
         self._timeline: dict[str, float] = dict(self._saved.timeline)
         self._timeline.setdefault("admitted", node.clock())
         self._deleting = asyncio.Event()
-        self._is_vanished = False
+        self._gone = asyncio.Event()
+        """The object is gone from the API."""
         self._is_initialized = False
         self._is_done = False
         self._failure: tuple[str, str] | None = None
@@ -67,7 +71,7 @@ class PodWorker:
 
     def vanish(self) -> None:
         """The object is gone from the API (forced deletion): end the processes, write no more."""
-        self._is_vanished = True
+        self._gone.set()
         self._deleting.set()
 
     # --- what containers need (container.Surroundings) ---
@@ -89,7 +93,7 @@ class PodWorker:
     def on_starting(self, role: Role) -> None:
         if role is Role.MAIN and "started" not in self._timeline:
             self._timeline["started"] = self._node.clock()
-            self._publisher.mark()
+            self._publisher.mark_within(ANNOUNCE_S)
 
     # --- the life ---
 
@@ -151,7 +155,7 @@ class PodWorker:
         await self._deleting.wait()
 
     def _announce(self) -> None:
-        """Allocate what can be known now, and say it in one patch before anything starts."""
+        """Allocate what can be known now; it is said with the start, or soon where the start takes longer."""
         for spec in (c.spec for c in (*self._inits, *self._mains)):
             extra: set[int] = set()
             with contextlib.suppress(StartError):
@@ -159,7 +163,7 @@ class PodWorker:
                 extra = image.container_ports() if image else set()
             with contextlib.suppress(StartError):
                 self.ports_for(spec, extra)
-        self._publisher.mark()
+        self._publisher.mark_within(ANNOUNCE_S)
 
     async def _prepare_volumes(self) -> None:
         folders = volumes.Folders(self.folder / "volumes", self._node.layout.volumes)
@@ -189,7 +193,7 @@ class PodWorker:
                 return False
             each.state.is_ready = True
         self._is_initialized = True
-        self._publisher.mark()
+        self._publisher.mark_within(ANNOUNCE_S)
         return True
 
     async def _enforce_deadline(self) -> None:
@@ -211,17 +215,17 @@ class PodWorker:
     # --- the end ---
 
     async def _remove(self, life: asyncio.Task[None]) -> None:
-        grace_s = self._node.grace_s(self.pod)
+        grace_s = await self._drain(self._node.grace_s(self.pod))
         await self.stop_containers(grace_s)
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
-        if not self._is_vanished:
+        if not self._gone.is_set():
             self._is_done = True
             self._publisher.mark()
             await self._publisher.settled(2.0)
         await asyncio.to_thread(volumes.remove, self.folder)
         self._node.addresses.release(self.uid)
-        while not self._is_vanished:
+        while not self._gone.is_set():
             try:
                 await self._node.cluster.delete_pod(self.pod)
                 return
@@ -229,7 +233,30 @@ class PodWorker:
                 self._log.warning("pod not removed yet", error=str(error))
                 await asyncio.sleep(1.0)
 
+    async def _drain(self, grace_s: float) -> float:
+        """Let requests under way end first, within the grace. Returns what is left of it (at least 2 s of it, as a kubelet)."""
+        if self._gone.is_set() or not drain.is_served(self.pod):
+            return grace_s
+        began = asyncio.get_running_loop().time()
+        waiting = asyncio.create_task(drain.wait(self._node.layout.socket("gateway"), self.uid, grace_s))
+        gone = asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
+            outcome = waiting.result() if waiting.done() else "the pod was removed"
+        finally:
+            for task in (waiting, gone):
+                task.cancel()
+            await asyncio.gather(waiting, gone, return_exceptions=True)
+        took_s = asyncio.get_running_loop().time() - began
+        self._log.debug("drained", outcome=outcome, took_s=round(took_s, 3))
+        return max(grace_s - took_s, min(grace_s, 2.0))
+
     # --- state ---
+
+    def _ports_of_running(self) -> dict[int, int]:
+        """The ports of what runs already: a node killed between a start and the save has not saved them."""
+        ours = (started for id_, started in self._node.known.items() if id_.startswith(f"{self.uid}/"))
+        return {int(k): int(v) for started in ours for k, v in (started.meta.get("ports") or {}).items()}
 
     def _make(self, spec: Obj, role: Role) -> Container:
         state = container.restored(spec, role, self._saved.containers.get(spec["name"]))

@@ -1,14 +1,21 @@
-"""A gateway in this process, on a real port, fed with objects by the test."""
+"""A gateway in this process, on a real port, fed with objects by the test; on uvloop, as in production."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 import pytest
+import uvloop
 from gateway_world import World
 
 from standalone.gateway.settings import Limits
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """uvloop's transports differ from asyncio's (no subclass of Transport, other errors): the tests must meet them."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

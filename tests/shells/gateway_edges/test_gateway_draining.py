@@ -1,0 +1,109 @@
+"""Nothing is lost when a pod ends: the node's question, requests under way, wakes that follow, connections kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from gateway_pods import EchoPod
+from gateway_world import World, until
+
+from standalone.gateway import admin
+from standalone.gateway.measures import Measures
+from standalone.node import drain
+from wakeful.kit import httpserver
+
+HEADERS = {"Host": "m.ns.localhost"}
+
+
+@pytest.fixture
+async def socket(world: World, tmp_path: Path) -> AsyncIterator[Path]:
+    """The gateway's admin socket, as the node sees it."""
+    world.route("m.ns.localhost", ("r1", 100))
+    world.revision()
+    path = tmp_path / "g.sock"
+    runner = await httpserver.start(admin.build(world.fleet, world.engine, Measures()), f"unix:{path}")
+    yield path
+    await runner.cleanup()
+
+
+async def post(world: World) -> int:
+    url = f"http://127.0.0.1:{world.port}/"
+    async with aiohttp.ClientSession() as session, session.post(url, data=b"x", headers=HEADERS) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_the_node_waits_for_requests_under_way(world: World, socket: Path) -> None:
+    old, new = EchoPod(), EchoPod()
+    old.gate.clear()
+    world.pod(await world.serve(old))
+    await world.open_pods()
+    slow = asyncio.create_task(post(world))
+    await until(lambda: old.in_flight == 1)
+    # the node is told of the deletion before we are: the pod's object here still says nothing of it
+    draining = asyncio.create_task(drain.wait(socket, "p1", 10))
+    await world.open_pods(0)
+    world.waker.on_wake = lambda: world.pod(port, name="p2") and None
+    port = await world.serve(new)
+    assert await post(world) == 200
+    assert len(new.requests) == 1
+    assert not draining.done()
+    old.gate.set()
+    assert await slow == 200
+    assert await asyncio.wait_for(draining, 5) == "drained"
+
+
+async def test_an_idle_pod_is_drained_at_once_and_stays_closed(world: World, socket: Path) -> None:
+    port = await world.serve(EchoPod())
+    world.pod(port)
+    await world.open_pods()
+    assert await drain.wait(socket, "p1", 5) == "drained"
+    world.pod(port, conditions=[{"type": "Ready", "status": "True"}])  # a late update of its object
+    assert world.fleet.revisions["ns", "r1"].hold.breaker.pods == ()
+
+
+async def test_a_pod_that_we_have_not_seen_yet_is_never_opened(world: World, socket: Path) -> None:
+    assert await drain.wait(socket, "p1", 5) == "drained"
+    world.pod(await world.serve(EchoPod()), conditions=[{"type": "Ready", "status": "True"}])
+    assert world.fleet.revisions["ns", "r1"].hold.breaker.pods == ()
+
+
+async def test_the_node_goes_on_when_its_time_is_up_or_no_gateway_runs(
+    world: World, socket: Path, tmp_path: Path
+) -> None:
+    stuck = EchoPod()
+    stuck.gate.clear()
+    world.pod(await world.serve(stuck))
+    await world.open_pods()
+    asking = asyncio.create_task(post(world))
+    await until(lambda: stuck.in_flight == 1)
+    assert await drain.wait(socket, "p1", 0.1) == "time is up"
+    assert await drain.wait(tmp_path / "none.sock", "p1", 5) == "gateway is away"
+    stuck.gate.set()
+    assert await asking == 200
+
+
+async def test_a_question_about_no_pod_is_refused(socket: Path) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session:
+        for body in ([], {}, {"pod": ""}, {"pod": 3}):
+            async with session.post("http://g/drain", json=body) as answer:
+                assert answer.status == 400
+        async with session.post("http://g/drain", data=b"{") as answer:
+            assert answer.status == 400
+
+
+async def test_a_wake_right_after_the_last_pod_left_is_asked_for_at_once(world: World, socket: Path) -> None:
+    """The autoscaler is asked once a second while requests wait; a new need must not wait for that second."""
+    port = await world.serve(EchoPod())
+    for number in range(3):
+        name = f"p{number}"
+        world.waker.on_wake = lambda name=name: world.pod(port, name=name) and None  # type: ignore[misc]
+        began = asyncio.get_running_loop().time()
+        assert await post(world) == 200
+        assert asyncio.get_running_loop().time() - began < 0.5
+        assert await drain.wait(socket, name, 5) == "drained"
+    assert len(world.waker.wakes) == 3
