@@ -1,14 +1,18 @@
 """``/openapi/v2`` and ``/openapi/v3``: the documents of ``schema.openapi``, built when first asked for and kept.
 
-Called by ``routes``. A change of the registry forgets them. The hash in the v3 index changes with the kinds of a
-group version, so clients (and kubectl's cache) know when to fetch again.
+Called by ``routes``. A change of the registry forgets them. The hash in the v3 index changes with what a document is
+made of, so clients (and kubectl's cache on disk) know when to fetch again: a document asked for by its hash may be
+kept for ever, any other by its ETag. v2 comes as JSON and as protobuf, v3 as JSON only.
 
-Invariant: every group version in the index can be fetched.
+Invariant: every group version in the index can be fetched, and a hash never names two different documents.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+from importlib import metadata
+from typing import Any
 
 import orjson
 
@@ -17,7 +21,13 @@ from standalone.apiserver.kinds import Kind
 from standalone.apiserver.kinds_registry import Registry
 from standalone.apiserver.server_types import Request, Response, json_response
 
-V2_MEDIA = "application/com.github.proto-openapi.spec.v2"
+_V2 = "com.github.proto-openapi.spec.v2"
+V2_PROTOBUF = f"application/{_V2}.v1.0+protobuf"
+_V2_ACCEPTED = (V2_PROTOBUF, f"application/{_V2}@v1.0+protobuf")
+_JSON_ACCEPTED = ("", "*/*", "application/json", "application/*")
+FOR_EVER = "public, immutable, max-age=31536000"
+_MADE_WITH = ("kubernetes", "wakeful")
+"""Packages whose version changes the documents: descriptions come from the first."""
 
 
 class OpenApi:
@@ -27,20 +37,21 @@ class OpenApi:
         self._registry = registry
         self._generation = 0
         self._cache: dict[str, bytes] = {}
+        self._tags: dict[str, str] = {}
 
     def answer(self, request: Request) -> Response | None:
         """A document; None for an unknown path."""
         if self._generation != self._registry.generation:
             self._generation = self._registry.generation
             self._cache.clear()
+            self._tags.clear()
         path = request.path.rstrip("/")
         if path == "/openapi/v2":
             return self._v2(request)
-        if path == "/openapi/v3":
-            return self._index()
-        prefix = "/openapi/v3/"
-        if path.startswith(prefix):
-            return self._v3(path.removeprefix(prefix))
+        prefix = "/openapi/v3"
+        if path == prefix or path.startswith(prefix + "/"):
+            _choose(request, ())
+            return self._index() if path == prefix else self._v3(path.removeprefix(prefix + "/"), request)
         return None
 
     def index(self) -> Response:
@@ -56,36 +67,85 @@ class OpenApi:
             found.setdefault(path, []).append(kind)
         return found
 
-    def _v2(self, request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        if accept and V2_MEDIA in accept and "json" not in accept and "*/*" not in accept:
-            raise errors.not_acceptable("only the following media types are accepted: application/json")
-        body = self._cache.get("v2")
-        if body is None:
-            from standalone.apiserver.schema import openapi
+    def _tag(self, path: str, kinds: list[Kind]) -> str:
+        if path not in self._tags:
+            self._tags[path] = _hash(kinds)
+        return self._tags[path]
 
-            body = self._cache["v2"] = orjson.dumps(openapi.build_v2(self._registry.kinds()))
-        return Response(200, body)
+    def _v2(self, request: Request) -> Response:
+        media = _choose(request, _V2_ACCEPTED)
+        tag = self._tag("", self._registry.kinds())
+        name = "v2" if media in _JSON_ACCEPTED else "v2-protobuf"
+        content = "application/json" if name == "v2" else V2_PROTOBUF
+        headers = (("Etag", f'"{tag}"'), ("Vary", "Accept"))
+        if _has(request, tag):
+            return Response(304, b"", content, headers)
+        body = self._cache.get(name)
+        if body is None:
+            from standalone.apiserver.schema import openapi, openapi_proto
+
+            document = openapi.build_v2(self._registry.kinds())
+            body = orjson.dumps(document) if name == "v2" else openapi_proto.encode(document)
+            self._cache[name] = body
+        return Response(200, body, content, headers)
 
     def _index(self) -> Response:
         paths = {
-            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={_hash(kinds)}"}
+            path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._tag(path, kinds)}"}
             for path, kinds in self._group_versions().items()
         }
         return json_response({"paths": paths})
 
-    def _v3(self, path: str) -> Response | None:
+    def _v3(self, path: str, request: Request) -> Response | None:
         kinds = self._group_versions().get(path)
         if kinds is None:
             return None
+        tag, asked = self._tag(path, kinds), request.query.get("hash", "")
+        headers: tuple[tuple[str, str], ...] = (("Etag", f'"{tag}"'), ("Vary", "Accept"))
+        if asked == tag:
+            headers = (*headers, ("Cache-Control", FOR_EVER))
+        elif asked:
+            return Response(301, b"", headers=(("Location", f"/openapi/v3/{path}?hash={tag}"),))
+        if _has(request, tag):
+            return Response(304, b"", headers=headers)
         body = self._cache.get(path)
         if body is None:
             from standalone.apiserver.schema import openapi
 
             body = self._cache[path] = orjson.dumps(openapi.build_v3(kinds))
-        return Response(200, body)
+        return Response(200, body, headers=headers)
+
+
+def _choose(request: Request, more: tuple[str, ...]) -> str:
+    """The first media type in ``Accept`` that is served. Raises 406."""
+    for item in request.headers.get("accept", "").split(","):
+        media = item.partition(";")[0].strip().lower()
+        if media in _JSON_ACCEPTED or media in more:
+            return media
+    raise errors.not_acceptable(
+        f"only the following media types are accepted: {', '.join(('application/json', *more))}"
+    )
+
+
+def _has(request: Request, tag: str) -> bool:
+    """Whether the client already has the document with this ETag."""
+    return tag in (one.strip().strip('W/"') for one in request.headers.get("if-none-match", "").split(","))
+
+
+@lru_cache(maxsize=1)
+def _made_with() -> list[str]:
+    """What the documents depend on besides the kinds."""
+    from standalone.apiserver.schema import core
+
+    found = [core.facts_digest()]
+    for package in _MADE_WITH:
+        try:
+            found.append(metadata.version(package))
+        except metadata.PackageNotFoundError:
+            found.append("")
+    return found
 
 
 def _hash(kinds: list[Kind]) -> str:
-    facts = [(kind.kind, kind.plural, kind.subresources, kind.schema) for kind in kinds]
-    return hashlib.sha256(orjson.dumps(facts)).hexdigest().upper()[:64]
+    facts: list[Any] = [(kind.kind, kind.plural, kind.subresources, kind.schema) for kind in kinds]
+    return hashlib.sha256(orjson.dumps([facts, _made_with()])).hexdigest().upper()[:64]

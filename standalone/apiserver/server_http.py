@@ -132,9 +132,9 @@ class Connection(asyncio.Protocol):
             body = b"" if request.method == "HEAD" else response.body
             head = _head(response.status, response.content_type, response.headers, request.warnings)
             close = "Connection: close\r\n" if self._is_closing and not self._waiting else ""
-            self._transport.write(
-                f"{head}{close}Content-Length: {len(response.body)}\r\n\r\n".encode() + body
-            )
+            # A 304 describes the answer that the client has: a length of 0 would empty it in a cache.
+            length = "" if response.status == 304 else f"Content-Length: {len(response.body)}\r\n"
+            self._transport.write(f"{head}{close}{length}\r\n".encode() + body)
         self._finish()
 
     def _start(self, request: Request, stream: Stream) -> None:

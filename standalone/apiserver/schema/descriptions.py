@@ -51,4 +51,4 @@ def of_type(name: str) -> tuple[str, dict[str, str]]:
         except (ValueError, SyntaxError):
             continue
     match = _CLASS.search(source)
-    return " ".join(match.group(1).split()) if match else "", fields
+    return " ".join(match.group(1).partition("Attributes:")[0].split()) if match else "", fields
