@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 
-from standalone.apiserver import errors
+from standalone.apiserver import errors, handlers_definitions
 from standalone.apiserver.deletion import DeleteOptions
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_delete import Deleter
@@ -47,6 +47,9 @@ class ScopeCollector:
             if entry.resource in (NAMESPACES, CRD_RESOURCE):
                 if entry.is_deleting and event.type != DELETED:
                     self._add((entry.resource, entry.key))
+                elif entry.resource == CRD_RESOURCE and event.type == DELETED:
+                    for other in self._store.bucket(CRD_RESOURCE).ordered():
+                        self._add((CRD_RESOURCE, other.key))
             elif event.type == DELETED:
                 self._add_if_deleting(NAMESPACES, entry.key[0])
                 self._add_if_deleting(CRD_RESOURCE, entry.resource)
@@ -75,7 +78,10 @@ class ScopeCollector:
 
     async def _work(self, place: Place) -> None:
         entry = self._store.latest(*place)
-        if entry is None or not entry.is_deleting:
+        if entry is None:
+            return
+        if not entry.is_deleting:
+            await self._reconsider(entry)
             return
         contents = self._contents(entry)
         for item in contents:
@@ -85,6 +91,14 @@ class ScopeCollector:
             await self._finish(place)
         else:
             await self._report(place, contents)
+
+    async def _reconsider(self, entry: Entry) -> None:
+        """Accept a definition whose names were in use by one that is gone."""
+        obj = entry.load()
+        if entry.resource == CRD_RESOURCE and not handlers_definitions.is_established(obj):
+            handlers_definitions.set_status(self._context, obj, entry.load())
+            if obj != entry.load():
+                await self._store.put(entry.resource, entry.key, obj, entry)
 
     def _contents(self, scope: Entry) -> list[Entry]:
         name = scope.key[1]

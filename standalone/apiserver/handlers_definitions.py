@@ -9,6 +9,8 @@ Invariant: a definition is served exactly while its stored condition Established
 
 from __future__ import annotations
 
+import orjson
+
 from standalone.apiserver import errors, kinds_crd
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.kinds import Kind
@@ -51,6 +53,14 @@ def set_status(context: Context, obj: Obj, old: Obj | None) -> None:
     conditions += [item for name, item in kept.items() if name not in ours]
     accepted = names if not taken else status.get("acceptedNames") or {"plural": "", "kind": ""}
     obj["status"] = {"conditions": conditions, "acceptedNames": accepted, "storedVersions": stored}
+
+
+def warn(obj: Obj, warnings: list[str]) -> None:
+    """Say what of a definition is stored and not acted upon."""
+    for index, version in enumerate(obj["spec"]["versions"]):
+        if b'"x-kubernetes-validations"' in orjson.dumps(version.get("schema")):
+            place = f"spec.versions[{index}].schema.openAPIV3Schema"
+            warnings.append(f"{place}: x-kubernetes-validations (CEL) are not evaluated by the embedded API")
 
 
 def _condition(name: str, taken: str, reason: str, message: str, bad_reason: str) -> Obj:

@@ -9,6 +9,7 @@ Invariant: custom resources are never touched.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 from standalone.apiserver import errors, kinds_crd, webhook_match
 from standalone.apiserver.errors import Cause
@@ -73,7 +74,8 @@ def validate_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
     if kind.is_custom:
         return []
     if kind.kind == "CustomResourceDefinition":
-        return _check_definition_update(old["spec"], new["spec"])
+        stored = (old.get("status") or {}).get("storedVersions") or ()
+        return _check_definition_update(old["spec"], new["spec"]) + _check_stored(stored, new["spec"])
     found = core_checks.immutable_errors(kind, old, new)
     causes = [Cause(error.path, error.reason, error.message) for error in found]
     if (kind.group, kind.kind) == ("", "Pod") and _frozen_spec(old) != _frozen_spec(new):
@@ -98,6 +100,17 @@ def _check_definition_update(old: Obj, new: Obj) -> list[Cause]:
         if before != after:
             causes.append(Cause(path, "FieldValueInvalid", f'Invalid value: "{after}": field is immutable'))
     return causes
+
+
+def _check_stored(stored: Iterable[str], spec: Obj) -> list[Cause]:
+    """A version in which objects may still be stored cannot be taken away."""
+    names = {version["name"] for version in spec["versions"]}
+    text = "must appear in spec.versions"
+    return [
+        Cause(f"status.storedVersions[{index}]", "FieldValueInvalid", f'Invalid value: "{name}": {text}')
+        for index, name in enumerate(stored)
+        if name not in names
+    ]
 
 
 def _frozen_spec(pod: Obj) -> Obj:

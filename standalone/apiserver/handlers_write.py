@@ -91,6 +91,7 @@ class Writer:
         await self._context.admission.validate(call, obj, None)
         if kind.resource == CRD_RESOURCE:
             handlers_definitions.set_status(self._context, obj, None)
+            handlers_definitions.warn(obj, options.warnings)
         self._track(kind, None, obj, options, "", is_apply)
         obj["apiVersion"] = _stored_version(kind)
         key = (namespace if kind.namespaced else "", obj["metadata"]["name"])
@@ -179,6 +180,7 @@ class Writer:
         new = await self._admit_update(target, old, new, options, subresource)
         if kind.resource == CRD_RESOURCE and not subresource:
             handlers_definitions.set_status(self._context, new, old)
+            handlers_definitions.warn(new, options.warnings)
         self._track(kind, old, new, options, subresource, is_apply)
         return await self._store_update(target, current, old, new, options)
 

@@ -65,7 +65,7 @@ def test_content_that_is_held_holds_the_namespace(api: Api, namespace: str, conf
         found = texts.get("NamespaceContentRemaining")
         return found["message"] if found and found["status"] == "True" else ""
 
-    assert "configmaps. has 1 resource instances" in eventually(remaining, "no condition")
+    eventually(lambda: "configmaps. has 1 resource instances" in remaining(), "no condition")
     eventually(lambda: api.get(f"{configmaps}/held").ok()["metadata"].get("deletionTimestamp"), "alive")
     refused = api.post(configmaps, config_map("late")).fails(403, "Forbidden")
     assert "because it is being terminated" in refused.message
