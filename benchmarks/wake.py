@@ -71,7 +71,7 @@ async def platform(options: argparse.Namespace) -> AsyncIterator[tuple[Layout, i
         port, api_port, webhook_port = (free_port() for _ in range(3))
         argv = [sys.executable, "-m", "wakeful.cli", "up", "--data-dir", name, "--port", str(port)]
         argv += ["--api-port", str(api_port), "--webhook-port", str(webhook_port)]
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: ASYNC220
         try:
             line = await asyncio.to_thread(first_line, process)
             if "ready" not in line:
@@ -175,7 +175,7 @@ async def plain_start(http: aiohttp.ClientSession, layout: Layout) -> float:
     argv += [f"--http_port={port}", "--http_address=127.0.0.1"]
     begin = time.perf_counter()
     null = subprocess.DEVNULL
-    process = subprocess.Popen(argv, stdout=null, stderr=null)
+    process = subprocess.Popen(argv, stdout=null, stderr=null)  # noqa: ASYNC220
     try:
         while time.perf_counter() - begin < 60:
             with contextlib.suppress(aiohttp.ClientConnectionError):

@@ -121,9 +121,6 @@ class Pods:
 
     def _make(self, pod: Obj) -> PodWorker:
         uid = pod["metadata"]["uid"]
-        state = saved.read(self._node.layout.pods / uid)
-        if state is not None:
-            self._node.addresses.reserve(uid, state.ports.values())
-        worker = PodWorker(self._node, pod, state)
+        worker = PodWorker(self._node, pod, saved.read(self._node.layout.pods / uid))
         worker.update(pod)
         return worker

@@ -44,14 +44,24 @@ class Publisher:
         self._dirty = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._timer: asyncio.TimerHandle | None = None
         self._last: Obj | None = None
         self._last_saved: bytes = b""
         self._log = logs.get("node.publisher")
 
     def mark(self) -> None:
         """The state changed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._dirty.set()
         self._idle.clear()
+
+    def mark_within(self, delay_s: float) -> None:
+        """The state changed; it is written with the next change, at the latest in ``delay_s`` seconds."""
+        self._idle.clear()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self.mark)
 
     async def settled(self, deadline_s: float) -> bool:
         """Wait until everything is written; False after ``deadline_s`` seconds."""

@@ -185,3 +185,13 @@ async def test_grandchildren_end_with_the_container(machine: Machine) -> None:
         return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
     await until(is_gone)
+
+
+async def test_a_quick_start_is_told_in_one_patch(machine: Machine) -> None:
+    """Who waits for the pod sees ports, start and running state together; every patch more would make it wait longer."""
+    machine.table.load()  # as the node does before the first pod
+    machine.start(pod("one-patch", server()))
+    await until(lambda: machine.cluster.patches)
+    first = machine.cluster.patches[0]
+    assert "started" in json.loads(first["metadata"]["annotations"]["node.wakeful.dev/timeline"])
+    assert "running" in first["status"]["containerStatuses"][0]["state"]

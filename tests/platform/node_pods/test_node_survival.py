@@ -186,3 +186,21 @@ async def test_bad_image_table_is_one_sentence(tmp_path: Path) -> None:
         _, err = await node.communicate()
     assert node.returncode == 1
     assert "images[0]: unknown field 'comand'" in json.loads(err.splitlines()[-1])["error"]
+
+
+async def test_ports_come_from_the_running_process_where_nothing_was_saved(tmp_path: Path) -> None:
+    """A node killed between the start of a process and the save must not give its pod other ports."""
+    first = Machine(tmp_path / "d")
+    await first.open()
+    wanted = pod("p", server(), restartPolicy="Always")
+    worker = first.start(wanted)
+    await first.ready("p")
+    ports = first.cluster.annotations["p"]["node.wakeful.dev/ports"]
+    await first.close(is_ending=False)
+    (first.layout.pods / worker.uid / "state.json").unlink()
+    second = Machine(tmp_path / "d")
+    await second.open()
+    second.start(wanted)
+    await second.ready("p")
+    assert second.cluster.annotations["p"]["node.wakeful.dev/ports"] == ports
+    await second.close()
