@@ -46,8 +46,19 @@ def review(context: Context, target: Target, request: Request) -> Response:
         urls = {"verbs": ["*"], "nonResourceURLs": ["*"]}
         answer["status"] = {"resourceRules": [every], "nonResourceRules": [urls], "incomplete": False}
     else:
+        _check_question(target, body.get("spec"))
         answer["status"] = {"allowed": True, "reason": REASON}
     return json_response(answer, 201)
+
+
+def _check_question(target: Target, spec: Any) -> None:
+    """An access review asks about a resource or about a path. Raises 422."""
+    given = spec if isinstance(spec, dict) else {}
+    asked = [name for name in ("resourceAttributes", "nonResourceAttributes") if given.get(name)]
+    if len(asked) != 1:
+        text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        cause = errors.Cause("spec.resourceAttributes", "FieldValueInvalid", text)
+        raise errors.invalid(target.kind.kind, target.kind.group, "", [cause])
 
 
 def _token_status(context: Context, token: str) -> Obj:
