@@ -26,7 +26,7 @@ class RecordingWaker:
     """Remembers wakes; ``on_wake`` may start a pod; ``is_away`` plays a dead autoscaler."""
 
     wakes: list[tuple[str, str]] = field(default_factory=list)
-    on_wake: Callable[[], None] | None = None
+    on_wake: Callable[[], Any] | None = None
     is_away: bool = False
 
     async def wake(self, namespace: str, revision: str) -> WakeDecision:

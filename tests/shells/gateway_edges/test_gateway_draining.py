@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -47,8 +48,7 @@ async def test_the_node_waits_for_requests_under_way(world: World, socket: Path)
     # the node is told of the deletion before we are: the pod's object here still says nothing of it
     draining = asyncio.create_task(drain.wait(socket, "p1", 10))
     await world.open_pods(0)
-    world.waker.on_wake = lambda: world.pod(port, name="p2") and None
-    port = await world.serve(new)
+    world.waker.on_wake = partial(world.pod, await world.serve(new), "p2")
     assert await post(world) == 200
     assert len(new.requests) == 1
     assert not draining.done()
@@ -101,7 +101,7 @@ async def test_a_wake_right_after_the_last_pod_left_is_asked_for_at_once(world: 
     port = await world.serve(EchoPod())
     for number in range(3):
         name = f"p{number}"
-        world.waker.on_wake = lambda name=name: world.pod(port, name=name) and None  # type: ignore[misc]
+        world.waker.on_wake = partial(world.pod, port, name)
         began = asyncio.get_running_loop().time()
         assert await post(world) == 200
         assert asyncio.get_running_loop().time() - began < 0.5
