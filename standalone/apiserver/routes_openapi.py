@@ -9,9 +9,11 @@ Invariant: every group version in the index can be fetched, and a hash never nam
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,8 +28,8 @@ V2_PROTOBUF = f"application/{_V2}.v1.0+protobuf"
 _V2_ACCEPTED = (V2_PROTOBUF, f"application/{_V2}@v1.0+protobuf")
 _JSON_ACCEPTED = ("", "*/*", "application/json", "application/*")
 FOR_EVER = "public, immutable, max-age=31536000"
-_MADE_WITH = ("kubernetes", "wakeful")
-"""Packages whose version changes the documents: descriptions come from the first."""
+_DESCRIBED_BY = "kubernetes"
+"""The package that the descriptions come from."""
 
 
 class OpenApi:
@@ -133,17 +135,17 @@ def _has(request: Request, tag: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _made_with() -> list[str]:
-    """What the documents depend on besides the kinds."""
-    from standalone.apiserver.schema import core
+def _made_with() -> str:
+    """What the documents depend on besides the kinds: the code and facts they come from, and the descriptions."""
+    from standalone.apiserver import schema
 
-    found = [core.facts_digest()]
-    for package in _MADE_WITH:
-        try:
-            found.append(metadata.version(package))
-        except metadata.PackageNotFoundError:
-            found.append("")
-    return found
+    digest = hashlib.sha256()
+    for path in sorted(Path(schema.__path__[0]).iterdir()):
+        if path.suffix in (".py", ".json"):
+            digest.update(path.read_bytes())
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        digest.update(metadata.version(_DESCRIBED_BY).encode())
+    return digest.hexdigest()
 
 
 def _hash(kinds: list[Kind]) -> str:

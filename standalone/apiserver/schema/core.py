@@ -10,7 +10,6 @@ Invariant: the returned schemas share sub-dictionaries and must not be changed; 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import cache
 from pathlib import Path
@@ -47,18 +46,10 @@ _LISTS_THAT_MUST_BE = frozenset(
 """Go takes an absent list for an empty one; only these are refused when absent."""
 
 
-_FACTS = Path(__file__).parent / "core_types.json"
-
-
 @cache
 def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(_FACTS.read_text())
+    facts: dict[str, Any] = json.loads((Path(__file__).parent / "core_types.json").read_text())
     return facts
-
-
-def facts_digest() -> str:
-    """What changes when the facts change: part of the hash of OpenAPI documents."""
-    return hashlib.sha256(_FACTS.read_bytes()).hexdigest()
 
 
 def type_names() -> list[str]:

@@ -35,6 +35,7 @@ def _files() -> dict[str, Path]:
     return {path.stem.replace("_", ""): path for path in folder.glob("*.py")} if folder is not None else {}
 
 
+@cache
 def of_type(name: str) -> tuple[str, dict[str, str]]:
     """The description of a type such as ``V1PodSpec`` and of its fields by JSON name; empty where there is none."""
     path = _files().get(name.lower())

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from standalone.apiserver.kinds import Kind
-from standalone.apiserver.schema import core, descriptions
+from standalone.apiserver.schema import core, descriptions, openapi_described
 from standalone.apiserver.schema.node import Schema
 
 _PREFIX = re.compile(
@@ -92,6 +92,8 @@ class Definitions:
         schema = dict(self._coded(code))
         if "$ref" in schema and self.version == 3:
             schema = {"allOf": [schema]}
+        if not description and code[0] == ">":
+            description = descriptions.of_type(code[1:])[0]
         if description:
             schema["description"] = description
         schema.update(core.field_extensions(facts, field, code))
@@ -113,13 +115,15 @@ class Definitions:
 
     def _custom(self, kind: Kind) -> Schema:
         given = kind.schema or {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        schema: Schema = dict(given if self.version == 3 else _for_v2(given))
+        given = openapi_described.describe(given)
+        schema: Schema = given if self.version == 3 else _for_v2(given)
         metadata = self.reference(self.of_type("V1ObjectMeta"))
         properties = dict(schema.get("properties") or {})
         by_field = descriptions.of_type("V1Pod")[1]
         for field in ("apiVersion", "kind"):
             properties[field] = {"type": "string", "description": by_field.get(field, "")}
-        properties["metadata"] = metadata if self.version == 2 else {"allOf": [metadata]}
+        reference = metadata if self.version == 2 else {"allOf": [metadata]}
+        properties["metadata"] = {**reference, "description": openapi_described.METADATA}
         schema["properties"] = properties
         return schema
 

@@ -20,14 +20,15 @@ def references(value: Any) -> set[str]:
 
 
 def document(api: Api, path: str) -> Obj:
-    return api.get(f"/openapi/v3/{path}").ok()
+    found: Obj = api.get(f"/openapi/v3/{path}").ok()
+    return found
 
 
 def schema_of(found: Obj, group: str, kind: str) -> Obj:
     for schema in found["components"]["schemas"].values():
         for gvk in schema.get("x-kubernetes-group-version-kind", ()):
             if (gvk["group"], gvk["kind"]) == (group, kind):
-                return schema
+                return dict(schema)
     raise AssertionError(f"no schema of {kind}")
 
 
