@@ -180,9 +180,7 @@ class Attempts:
             return self._failed(item, subscription, failure)
         besides = item.consumer if subscription.model is not None else ""
         consumers = self._routes.consumers_for(item.broker, admitted, besides)
-        is_known = inference.is_derived(reply, item.event, subscription.uid)
-        scope = item.consumer if is_known else ""
-        return Result(Done((Publication(item.broker, admitted, consumers, item.headers, scope),)), "replied")
+        return Result(Done((Publication(item.broker, admitted, consumers, item.headers),)), "replied")
 
     def _no_attempt(self, item: Leased, what: NoWay) -> Result:
         self._log.warning("no way to subscribers", consumer=item.consumer, why=what.reason)

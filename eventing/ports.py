@@ -40,13 +40,12 @@ class Stage(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """An event and who gets it. With ``dedup_scope``, a repeated (scope, source, id) is stored once only."""
+    """An event and who gets it."""
 
     broker: str
     event: Event
     consumers: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
-    dedup_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,8 @@ class Depth:
 class Broker(Protocol):
     """A durable queue of deliveries for each consumer."""
 
-    async def publish(self, publication: Publication) -> bool:
-        """Store durably, then return; False for a known duplicate. Raises ``FullError``, ``StoreError``."""
+    async def publish(self, publication: Publication) -> None:
+        """Store durably, then return. Raises ``FullError``, ``StoreError``."""
         ...
 
     async def lease(self, consumer: str, limit: int, lease_s: float) -> Batch:

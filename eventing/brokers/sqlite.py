@@ -38,6 +38,7 @@ from wakeful.core.protocol.cloudevents import Event
 ROW_BYTES = 128
 """What a row takes besides its texts, indexes included."""
 NOTHING = Depth(0, 0)
+SHRINK_PAGES = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,6 @@ class Bounds:
     max_bytes: int = 1024 * 1024 * 1024
     max_total_bytes: int = 4 * 1024 * 1024 * 1024
     """What all brokers may hold together."""
-    reply_window_s: float = 600.0
-    """How long a reply's (source, id) is remembered."""
-    max_remembered: int = 200_000
-    """Replies remembered in all; beyond it the oldest are forgotten early."""
 
 
 class SqliteBroker:
@@ -67,7 +64,7 @@ class SqliteBroker:
             os.close(self._lock)
             raise
         self._token = epoch << 32
-        self._purged_at = 0.0
+        self._shrunk_at = 0.0
         self._load: dict[str, tuple[int, int]] = {}
         self._read_load(connection)
         self._writer = GroupCommit(connection, _translate, self._read_load)
@@ -81,10 +78,9 @@ class SqliteBroker:
         await self._writer.close()
         os.close(self._lock)
 
-    async def publish(self, publication: Publication) -> bool:
-        if not publication.consumers and not publication.dedup_scope:
-            return True
-        return await self._writer.submit(lambda connection: self._publish(connection, [publication]) == 1)
+    async def publish(self, publication: Publication) -> None:
+        if publication.consumers:
+            await self._writer.submit(lambda connection: self._publish(connection, [publication]))
 
     async def lease(self, consumer: str, limit: int, lease_s: float) -> Batch:
         return await self._writer.submit(
@@ -112,10 +108,11 @@ class SqliteBroker:
 
     def _publish(
         self, connection: sqlite3.Connection, publications: Sequence[Publication], freed: Depth = NOTHING
-    ) -> int:
-        """How many were new. ``freed``: what the same transaction ends; a reply may take its place."""
+    ) -> None:
+        """Store all or none. ``freed``: what the same transaction ends; a reply may take its place."""
         self._check_bounds(publications, freed)
-        return sum(self._insert(connection, publication) for publication in publications)
+        for publication in publications:
+            self._insert(connection, publication)
 
     def _check_bounds(self, publications: Sequence[Publication], freed: Depth) -> None:
         """Before anything is written. What nobody wants always fits."""
@@ -133,15 +130,9 @@ class SqliteBroker:
         if grown + held > self._bounds.max_total_bytes:
             raise Refusal(FullError("the brokers together hold as many undelivered bytes as they may", 5))
 
-    def _insert(self, connection: sqlite3.Connection, item: Publication) -> bool:
-        now = self._clock()
-        if item.dedup_scope:
-            self._purge(connection, now)
-            row = (item.dedup_scope, item.event.source, item.event.id, now)
-            if connection.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?)", row).rowcount == 0:
-                return False
+    def _insert(self, connection: sqlite3.Connection, item: Publication) -> None:
         if not item.consumers:
-            return True
+            return
         size = _size(item)
         attributes = orjson.dumps(item.event.attributes())
         cursor = connection.execute(
@@ -151,20 +142,19 @@ class SqliteBroker:
         connection.executemany(
             "INSERT INTO deliveries(event, consumer, stage, attempts, due_at, token, marks)"
             " VALUES (?, ?, 0, 0, ?, 0, '{}')",
-            [(cursor.lastrowid, consumer, now) for consumer in item.consumers],
+            [(cursor.lastrowid, consumer, self._clock()) for consumer in item.consumers],
         )
         self._add_load(item.broker, len(item.consumers), size)
-        return True
 
-    def _purge(self, connection: sqlite3.Connection, now: float) -> None:
-        if now - self._purged_at < 5.0:
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        """Give some free pages back to the disk, once a second, so that a drained backlog leaves no big file."""
+        now = self._clock()
+        if now - self._shrunk_at < 1.0:
             return
-        self._purged_at = now
-        connection.execute("DELETE FROM replies WHERE at < ?", (now - self._bounds.reply_window_s,))
-        connection.execute(
-            "DELETE FROM replies WHERE at < (SELECT at FROM replies ORDER BY at DESC LIMIT 1 OFFSET ?)",
-            (self._bounds.max_remembered,),
-        )
+        self._shrunk_at = now
+        free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        for _ in range(min(free, SHRINK_PAGES)):  # a page each: sqlite3 steps a statement without rows once
+            connection.execute("PRAGMA incremental_vacuum(1)")
 
     def _lease(self, connection: sqlite3.Connection, consumer: str, limit: int, lease_s: float) -> Batch:
         now = self._clock()
@@ -202,6 +192,7 @@ class SqliteBroker:
                     self._publish(connection, replies, Depth(1, held[2] if held[1] == 1 else 0))
                 connection.execute("DELETE FROM deliveries WHERE id = ?", (leased.id,))
                 self._release(connection, held[0], 1)
+                self._shrink(connection)
             case Again(at, attempts):
                 connection.execute(
                     "UPDATE deliveries SET token = 0, due_at = ?, attempts = ? WHERE id = ?",

@@ -2,7 +2,7 @@
 
 Called by ``sqlite.SqliteBroker``. ``events`` holds each event once with the number of its deliveries; ``deliveries`` has
 a row for each consumer of it. A lease is a ``token`` other than 0 and a ``due_at`` in the future, so that an expired
-lease needs no clean-up. ``replies`` remembers (scope, source, id) of replies for the deduplication window.
+lease needs no clean-up. The file gives pages back to the disk (``auto_vacuum``), a bit at a time.
 Invariant: at open every lease of an earlier process is void (``epoch`` grows, so its tokens never match again).
 """
 
@@ -22,10 +22,6 @@ CREATE TABLE deliveries (
     id INTEGER PRIMARY KEY AUTOINCREMENT, event INTEGER NOT NULL, consumer TEXT NOT NULL, stage INTEGER NOT NULL,
     attempts INTEGER NOT NULL, due_at REAL NOT NULL, token INTEGER NOT NULL, marks BLOB NOT NULL);
 CREATE INDEX due ON deliveries(consumer, due_at, id);
-CREATE TABLE replies (
-    scope TEXT NOT NULL, source TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (scope, source, id)
-) WITHOUT ROWID;
-CREATE INDEX replies_at ON replies(at);
 CREATE TABLE meta (epoch INTEGER NOT NULL);
 INSERT INTO meta VALUES (0);
 PRAGMA user_version={VERSION};
@@ -58,6 +54,7 @@ def open_database(path: Path, now: float) -> tuple[sqlite3.Connection, int]:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # takes effect in a new file only
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_size_limit=67108864")

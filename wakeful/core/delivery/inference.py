@@ -64,11 +64,6 @@ def reply_id(event: Event, trigger_uid: str) -> str:
     return str(uuid.UUID(bytes=bytes(raw)))
 
 
-def is_derived(reply: Event, event: Event, trigger_uid: str) -> bool:
-    """Whether ``reply`` was made here, so that a second one to the same event is the same reply."""
-    return reply.id == reply_id(event, trigger_uid)
-
-
 def read_answer(
     event: Event,
     answer: Answer,
