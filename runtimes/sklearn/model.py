@@ -67,13 +67,15 @@ class SklearnModel(Model):
 
     def predict(self, payload: Any, context: Context) -> Any:
         if isinstance(payload, InferRequest):
+            if len(payload.inputs) == 1:
+                self._check_width(payload.inputs[0].shape, _described(payload.inputs))
             matrix = rows.of_tensors(payload.inputs, self._names())
-            self._check_width(matrix, _described(payload.inputs))
+            self._check_width(matrix.shape, _described(payload.inputs))
             return InferResponse([arrays.from_array("output-0", np.asarray(self._run(matrix)))])
         if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
             payload = v1.decode_object(payload)
         matrix = rows.of_rows(v1.rows(payload), self._names())
-        self._check_width(matrix, '"instances"')
+        self._check_width(matrix.shape, '"instances"')
         result = self._run(matrix)
         return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
 
@@ -99,13 +101,13 @@ class SklearnModel(Model):
         names = getattr(self._estimator, "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
 
-    def _check_width(self, matrix: Any, what: str) -> None:
+    def _check_width(self, shape: tuple[int, ...], what: str) -> None:
         width = self._width()
         if width is None:
             return
-        if matrix.ndim != 2 or matrix.shape[1] != width:
+        if len(shape) != 2 or shape[1] != width:
             raise InvalidError(
-                f"{what} has shape {list(matrix.shape)}: the model takes [rows, {width}], {width} numbers a row"
+                f"{what} has shape {list(shape)}: the model takes [rows, {width}], {width} numbers a row"
             )
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.kit import logs
@@ -21,6 +22,7 @@ from wakeful.serving.model import Context
 from wakeful.serving.pool import Admission, Pool
 from wakeful.serving.registry import Entry, Registry, Stage
 
+T = TypeVar("T")
 Verb = Literal["predict", "explain"]
 ERROR_CHARACTERS = 500
 
@@ -53,6 +55,11 @@ class DataPlane:
                     FailureKind.DEADLINE,
                     f"model {entry.model.name} gave no answer within {self._timeout_s:g} s",
                 ) from error
+
+    async def aside(self, work: Callable[[], T]) -> T:
+        """The result of ``work`` (decoding a large body), run in the pool so that probes are answered meanwhile."""
+        with self.pool.admit() as admission:
+            return await self.pool.run(admission, work)
 
     async def _stages(
         self, admission: Admission, entry: Entry, stages: tuple[Stage, ...], payload: Any, context: Context

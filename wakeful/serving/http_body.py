@@ -12,9 +12,12 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
+
+ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+"""What aiohttp inflates without other packages; ``br`` and ``zstd`` it refuses itself (400)."""
 
 
 class BodyTooLargeError(InvalidError):
@@ -23,6 +26,14 @@ class BodyTooLargeError(InvalidError):
 
 class BodyTimeoutError(InvalidError):
     """408: the client sent its body too slowly."""
+
+
+class EncodingError(InvalidError):
+    """415: the body is compressed in a way this server does not know."""
+
+
+class ExpectationError(InvalidError):
+    """417: the client wants to be promised something other than to be heard."""
 
 
 class Budget:
@@ -60,6 +71,10 @@ class Lease:
         limit = self._budget.max_body_bytes
         if request.content_length is not None and request.content_length > limit:
             raise _too_large(limit)
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ENCODINGS:
+            raise EncodingError(f"Content-Encoding {encoding[:40]!r}: send gzip, deflate or none")
+        await _answer_expectation(request)
         try:
             async with asyncio.timeout(self._budget.timeout_s):
                 return await self._read(request, limit)
@@ -93,6 +108,17 @@ class Lease:
             )
         budget.held_bytes += count
         self._bytes += count
+
+
+async def _answer_expectation(request: web.BaseRequest) -> None:
+    """Say ``100 Continue`` to a client that waits for it (curl does, before bodies of 1 MiB and more)."""
+    expectation = request.headers.get("Expect")
+    if expectation is None or request.version != HttpVersion11:
+        return
+    if expectation.strip().lower() != "100-continue":
+        raise ExpectationError(f"Expect: {expectation[:40]} is not known: only 100-continue is")
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

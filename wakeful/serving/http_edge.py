@@ -31,6 +31,12 @@ REQUEST_ID = "X-Request-Id"
 REQUEST_ID_CHARACTERS = 128
 READINESS = frozenset({Kind.ALIVE, Kind.V1_READY, Kind.V2_LIVE, Kind.V2_SERVER_READY, Kind.V2_MODEL_READY})
 CLIENT_CLOSED = 499
+BODY_STATUS = {
+    http_body.BodyTooLargeError: 413,
+    http_body.BodyTimeoutError: 408,
+    http_body.EncodingError: 415,
+    http_body.ExpectationError: 417,
+}
 
 log = logs.get("serving")
 
@@ -172,10 +178,7 @@ def _failed(error: Exception, request_id: str) -> web.Response:
         error = FailureError(FailureKind.INTERNAL, "internal error; the server's log has the request id")
     rendered = problem.render(error)
     status, headers = rendered.status, {}
-    if isinstance(error, http_body.BodyTooLargeError):
-        status = 413
-    elif isinstance(error, http_body.BodyTimeoutError):
-        status = 408
+    status = next((code for kind, code in BODY_STATUS.items() if isinstance(error, kind)), status)
     if rendered.retry_after_s is not None:
         headers["Retry-After"] = str(rendered.retry_after_s)
     return _json(status, rendered.body, headers)

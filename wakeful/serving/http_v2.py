@@ -10,6 +10,7 @@ Invariant: the answer holds exactly the outputs that the request lists, or all o
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,8 @@ from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
+LARGE_BYTES = 256 * 1024
+"""Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
 
 
 def decode(request: web.BaseRequest, body: bytes) -> oip.InferRequest:
@@ -47,7 +50,10 @@ async def answer(
     plane: DataPlane, entry: Entry, request: web.BaseRequest, body: bytes, context: Context
 ) -> web.Response:
     """The HTTP answer to ``/v2/models/{m}/infer``."""
-    decoded = decode(request, body)
+    if len(body) < LARGE_BYTES:
+        decoded = decode(request, body)
+    else:
+        decoded = await plane.aside(partial(decode, request, body))
     response = await infer(plane, entry, decoded, context)
     names = oip_binary.binary_names(decoded, response.outputs)
     headers = context.response_headers

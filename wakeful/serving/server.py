@@ -20,7 +20,7 @@ from typing import Any
 from aiohttp import web
 
 from wakeful.kit import httpserver, lifecycle, logs, termination
-from wakeful.serving import http_body, http_events, settings, startup
+from wakeful.serving import http_body, http_events, http_log, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
 from wakeful.serving.metrics import Metrics
@@ -67,6 +67,7 @@ class Server:
             handler_cancellation=True,
             keepalive_timeout=options.timeout_keep_alive,
             access_log=None,
+            logger=http_log.logger(),
         )
         listen = f"tcp:{options.http_address}:{options.http_port}"
         self._runner = await httpserver.start(server, listen, shutdown_s=1.0)

@@ -67,6 +67,7 @@ def test_mixed_json_and_binary_in_order() -> None:
         ({"datatype": "BYTES", "shape": [2], "parameters": {"binary_data_size": 9}}, b"\x05\0\0\0abcde", "ends inside element 1"),
         ({"datatype": "BYTES", "shape": [10**7], "parameters": {"binary_data_size": 4}}, b"\0\0\0\0", "cannot hold 10000000"),
         ({"datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}}, b"\0\0\0\0a", "1 bytes after its 1"),
+        ({"datatype": "BYTES", "shape": [1_000_001], "parameters": {"binary_data_size": 4_000_004}}, bytes(4_000_004), "at most 1000000"),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
