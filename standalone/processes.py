@@ -7,7 +7,7 @@ described in docs/explanation/standalone.md; the two must agree.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from standalone.layout import Layout
@@ -35,6 +35,8 @@ class Process:
     stop_stage: int
     """0 stops first. Reconcilers and the ways in stop before the node, and the API server last."""
     stop_s: float = 10.0
+    port: int = 0
+    """The supervisor listens on this port of loopback for it, so that clients queue while it starts again."""
 
 
 def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
@@ -47,7 +49,10 @@ def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
         _process(layout, "controller", 0, "controller", *_controller_flags(layout, options)),
         _process(layout, "knative", 0, "standalone.knative", *data, *gateway_port, admin="autoscaler"),
         _process(layout, "node", 1, "standalone.node", *data, *gateway_port, *images, stop_s=20.0),
-        _process(layout, "gateway", 0, "standalone.gateway", *data, "--port", str(options.port)),
+        replace(
+            _process(layout, "gateway", 0, "standalone.gateway", *data, "--port", str(options.port)),
+            port=options.port,
+        ),
         _process(
             layout, "eventing", 0, "eventing", *_eventing_flags(layout, options), admin="eventing-admin"
         ),

@@ -2,7 +2,8 @@
 
 Called by ``wakeful up``. It holds no state of the platform: killing it with -9 kills its children too (the kernel's
 parent-death signal on Linux), and the next ``up`` goes on from the data directory. Restarts are unlimited, with a
-pause that grows to 5 s for a process that keeps dying.
+pause that grows to 5 s for a process that keeps dying. The way in (``Process.port``) is listened on here and handed
+down as ``--listen-fd``: while the process starts again, the kernel keeps new connections waiting instead of refusing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +31,8 @@ RESTART_PAUSE_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_S = 10.0
 """A process that lived this long starts again with the shortest pause."""
 PR_SET_PDEATHSIG = 1
+BACKLOG = 2048
+"""Connections that the kernel keeps waiting for a process that starts again."""
 
 
 class Supervisor:
@@ -40,10 +44,14 @@ class Supervisor:
         self._processes = processes
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._listeners: dict[str, list[socket.socket]] = {}
         self._log = logs.get("supervisor")
 
     def start(self) -> None:
-        """Start every process and keep it running; returns at once."""
+        """Start every process and keep it running; returns at once. ``InstanceError`` when a port is taken."""
+        for process in self._processes:
+            if process.port:
+                self._listeners[process.name] = listen(process.port)
         for process in self._processes:
             self._keepers[process.name] = asyncio.create_task(self._keep(process))
 
@@ -68,6 +76,8 @@ class Supervisor:
         for stage in sorted({process.stop_stage for process in self._processes}):
             members = [process for process in self._processes if process.stop_stage == stage]
             await asyncio.gather(*(self._stop_one(process) for process in members))
+        for listener in (each for listeners in self._listeners.values() for each in listeners):
+            listener.close()
 
     async def _stop_one(self, process: Process) -> None:
         running = self._running.get(process.name)
@@ -97,13 +107,17 @@ class Supervisor:
             await asyncio.sleep(pause_s)
 
     async def _spawn(self, process: Process) -> asyncio.subprocess.Process:
+        descriptors = [listener.fileno() for listener in self._listeners.get(process.name, [])]
+        flags = [word for number in descriptors for word in ("--listen-fd", str(number))]
         with self._open_log(process.name) as log:
             running = await asyncio.create_subprocess_exec(
                 *process.argv,
+                *flags,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=descriptors,
                 preexec_fn=_die_with_parent(os.getpid()),
             )
         self._running[process.name] = running
@@ -127,6 +141,19 @@ class Supervisor:
         except OSError:
             return "(no log)"
         return lines[-1][:500] if lines else "(nothing)"
+
+
+def listen(port: int) -> list[socket.socket]:
+    """Sockets that listen on 127.0.0.1 and, where the machine has it, on [::1]. Raises ``InstanceError``."""
+    try:
+        listeners = [socket.create_server(("127.0.0.1", port), backlog=BACKLOG)]
+    except OSError as error:
+        raise instance.InstanceError(
+            f"port {port} on 127.0.0.1 cannot be used ({error.strerror}): choose another with --port"
+        ) from error
+    with contextlib.suppress(OSError):  # no IPv6 here, or the port is taken there: IPv4 serves
+        listeners.append(socket.create_server(("::1", port), family=socket.AF_INET6, backlog=BACKLOG))
+    return listeners
 
 
 async def ask_health(session: aiohttp.ClientSession) -> str:

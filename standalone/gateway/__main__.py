@@ -28,6 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m standalone.gateway", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8080, help="the one port in, on 127.0.0.1 and [::1]")
+    parser.add_argument(
+        "--listen-fd", type=int, action="append", help="a listening socket handed down, in place of --port"
+    )
     parser.add_argument("--max-body-bytes", type=int, default=0, help="413 above it; 0 (default): no limit")
     parser.add_argument("--log-level", choices=sorted(logs.LEVELS), default="info")
     return parser.parse_args(arguments)
@@ -47,7 +50,7 @@ async def main(options: argparse.Namespace) -> int:
         engine = Engine(fleet, limits, events, measures)
         front = Front(limits, engine.serve)
         try:
-            port = await front.listen(options.port)
+            port = await front.listen(options.port, options.listen_fd or ())
             runner = await httpserver.start(
                 admin.build(fleet, engine, measures), f"unix:{layout.socket('gateway')}"
             )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from standalone.gateway.exchange import Exchange
@@ -22,6 +22,7 @@ from wakeful.kit.httpserver import ListenError
 Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
 NEVER = float("inf")
 SWEEP_S = 0.5
+BACKLOG = 2048
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: 21\r\n\r\ntoo many connections\n"
@@ -54,15 +55,27 @@ class Front:
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
 
-    async def listen(self, port: int) -> int:
-        """Listen on 127.0.0.1 and, where the machine has it, on [::1]. Returns the port. Raises ``ListenError``."""
+    async def listen(self, port: int, descriptors: Iterable[int] = ()) -> int:
+        """Listen on 127.0.0.1 and, where the machine has it, on [::1]; or take over sockets that listen already (those
+        of the supervisor, which keep clients waiting while this process is away). Returns the port.
+
+        Raises ``ListenError``.
+        """
         from standalone.gateway.h1_front import H1Front
 
         def make() -> H1Front:
             return H1Front(self)
 
+        for descriptor in descriptors:
+            try:
+                listener = socket.socket(fileno=descriptor)
+            except OSError as error:
+                raise ListenError(f"--listen-fd {descriptor} is no socket: {error.strerror}") from error
+            self._servers.append(await self._loop.create_server(make, sock=listener, backlog=BACKLOG))
+        if self._servers:
+            return int(self._servers[0].sockets[0].getsockname()[1])
         try:
-            server = await self._loop.create_server(make, "127.0.0.1", port, backlog=2048)
+            server = await self._loop.create_server(make, "127.0.0.1", port, backlog=BACKLOG)
         except OSError as error:
             raise ListenError(
                 f"the gateway cannot listen on 127.0.0.1:{port}: {error.strerror or error}; choose another --port"
@@ -71,7 +84,7 @@ class Front:
         port = server.sockets[0].getsockname()[1]
         if socket.has_ipv6:
             with contextlib.suppress(OSError):  # no IPv6 here, or the port is taken there: IPv4 serves
-                self._servers.append(await self._loop.create_server(make, "::1", port, backlog=2048))
+                self._servers.append(await self._loop.create_server(make, "::1", port, backlog=BACKLOG))
         return port
 
     def enter(self, connection: ClientConnection, transport: asyncio.Transport) -> bool:
