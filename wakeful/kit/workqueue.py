@@ -28,13 +28,14 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._timers: dict[K, tuple[float, asyncio.Handle]] = {}
+        """When (loop time) and what; kept beside the handle, because uvloop's handles for "now" do not say when."""
 
     def add(self, key: K) -> None:
         """Ask for ``key`` to be worked on as soon as a worker is free."""
         timer = self._timers.pop(key, None)
         if timer is not None:
-            timer.cancel()
+            timer[1].cancel()
         if key in self._working:
             self._again.add(key)
         elif key not in self._waiting:
@@ -47,10 +48,10 @@ class WorkQueue(Generic[K]):
         due = loop.time() + delay_s
         timer = self._timers.get(key)
         if timer is not None:
-            if timer.when() <= due:
+            if timer[0] <= due:
                 return
-            timer.cancel()
-        self._timers[key] = loop.call_at(due, self._fire, key)
+            timer[1].cancel()
+        self._timers[key] = (due, loop.call_at(due, self._fire, key))
 
     def add_failed(self, key: K) -> float:
         """Ask for a retry of ``key`` after its back-off (50 ms doubling to 60 s), which is returned in seconds."""
@@ -66,8 +67,8 @@ class WorkQueue(Generic[K]):
 
     def close(self) -> None:
         """Cancel every timer; nothing is worked on afterwards."""
-        for timer in self._timers.values():
-            timer.cancel()
+        for _, handle in self._timers.values():
+            handle.cancel()
         self._timers.clear()
 
     async def take(self) -> K:
