@@ -26,6 +26,7 @@ from wakeful.kit.workqueue import WorkQueue
 
 Key = tuple[str, str]
 Affected = Callable[[Obj], Iterable[Key]]
+POD_CALM_S = 0.2
 
 
 def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue[Key]) -> None:
@@ -80,7 +81,8 @@ def _register_kind(
         else:
             _keep(cache, resource, obj)
         for key in affected(obj):
-            queue.add(key)
+            # Pods change several times as they start and end; one look at what came of it is enough.
+            queue.add_after(key, POD_CALM_S if resource is PODS else 0.0)
 
 
 def _keep(cache: Cache, resource: Resource, obj: Obj) -> None:

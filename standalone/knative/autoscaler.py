@@ -29,6 +29,8 @@ from wakeful.kit import logs
 from wakeful.kit.kube import DEPLOYMENTS, Obj
 from wakeful.kit.workqueue import WorkQueue
 
+STATUS_LAG_S = 0.2
+"""How long the status may lag behind a wake: the machine is needed for the pod that a request waits for."""
 INITIALIZED, SKS = "ScaleTargetInitialized", "SKSReady"
 
 
@@ -116,7 +118,7 @@ class Autoscaler:
             wanted = max(1, facts.replicas if coming.replicas is None else coming.replicas)
             if wanted > facts.replicas:
                 await self._write_replicas(key, wanted, decision)
-            self._queue.add(key)
+            self._queue.add_after(key, STATUS_LAG_S)
             return Woken(wanted, decision.reason.value, decided_at)
 
     async def reconcile(self, key: Key) -> float | None:

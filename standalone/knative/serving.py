@@ -16,7 +16,7 @@ from standalone.knative.configuration import ConfigurationController
 from standalone.knative.deployments import DeploymentController
 from standalone.knative.ingress import IngressController
 from standalone.knative.labeler import Labeler
-from standalone.knative.pod_index import PodIndex
+from standalone.knative.pod_index import PodIndex, is_active, is_pod_ready
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
@@ -34,12 +34,24 @@ from standalone.knative.world import World
 from wakeful.core.api import knative_serving_names as names
 from wakeful.core.api.isvc_problem import mapping, mappings
 from wakeful.kit import logs
-from wakeful.kit.kube import CONFIGMAPS, DEPLOYMENTS, PODS, SERVICES, KubeClient, Obj, Resource, key_of
+from wakeful.kit.kube import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    KubeClient,
+    Obj,
+    Resource,
+    controller_of,
+    key_of,
+)
 from wakeful.kit.workqueue import WorkQueue, run_workers
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
 WORKERS = 8
 RESYNC_S = 600.0
+CALM_S = 0.2
+"""How long status that nobody waits for may lag: a wake needs the machine for the pod it is about."""
 RECONCILED = (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, INGRESSES, DEPLOYMENTS, AUTOSCALERS)
 
 
@@ -102,7 +114,6 @@ class Serving:
             (AUTOSCALERS, REVISIONS),
             (INGRESSES, ROUTES),
             (SERVICES, ROUTES),
-            (PODS, DEPLOYMENTS),
         ):
             self.world.on(child, _owner_key(queues[owner], owner))
         self.world.on(CONFIGURATIONS, self._ask_routes)
@@ -129,14 +140,20 @@ class Serving:
     def _ask_autoscaler(self, deployment: Obj, _: Obj | None) -> None:
         revision = mapping(deployment["metadata"].get("labels")).get(names.REVISION)
         if revision:
-            self._queues[AUTOSCALERS].add((deployment["metadata"]["namespace"], revision))
+            key = (deployment["metadata"]["namespace"], revision)
+            self._queues[AUTOSCALERS].add_after(key, CALM_S)
 
-    def _ask_of_pod(self, pod: Obj, _: Obj | None) -> None:
+    def _ask_of_pod(self, pod: Obj, old: Obj | None) -> None:
+        """Readiness and ends are acted on at once; what else happens on a pod's way there is told with them."""
+        delay_s = 0.0 if _is_turning_point(pod, old) else CALM_S
+        namespace = pod["metadata"]["namespace"]
+        owner = controller_of(pod)
+        if owner is not None and owner["kind"] == "Deployment":
+            self._queues[DEPLOYMENTS].add_after((namespace, owner["name"]), delay_s)
         revision = mapping(pod["metadata"].get("labels")).get(names.REVISION)
         if revision:
-            key = (pod["metadata"]["namespace"], revision)
-            self._queues[AUTOSCALERS].add(key)
-            self._queues[REVISIONS].add(key)
+            for resource in (AUTOSCALERS, REVISIONS):
+                self._queues[resource].add_after((namespace, revision), delay_s)
 
     def _on_configmap(self, _: Obj, __: Obj | None) -> None:
         config = self._initial
@@ -153,6 +170,10 @@ class Serving:
             self.config["serving"] = config
             if self.is_synced:
                 self.enqueue_all()
+
+
+def _is_turning_point(pod: Obj, old: Obj | None) -> bool:
+    return not is_active(pod) or old is pod or (old is not None and is_pod_ready(old) != is_pod_ready(pod))
 
 
 def _own_key(queue: WorkQueue[Key]) -> Callable[[Obj, Obj | None], None]:

@@ -22,6 +22,8 @@ Obj = dict[str, Any]
 QUEUE = 512
 REMEMBERED = 4096
 REPEAT_S = 10.0
+LAG_S = 0.25
+"""Events wait this long before they are written: a starting pod, and who waits for it, needs the API server first."""
 MESSAGE_LIMIT = 1024
 SOURCE = {"component": "kubelet", "host": "wakeful"}
 
@@ -65,6 +67,7 @@ class Recorder:
         """Write what is waiting, for ever."""
         while True:
             await self._filled.wait()
+            await asyncio.sleep(LAG_S)
             while self._waiting:
                 key, event = self._waiting.popleft()
                 try:
