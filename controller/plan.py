@@ -79,6 +79,7 @@ def _run(observed: Observed, service: InferenceService, at: str) -> Plan:
             part.component.name,
             part.live,
             part.failure,
+            mapping(observed.isvc.get("status")),
             waiting.sentence(observed.pods, part.rollout.latest_created),
         )
     ]

@@ -19,6 +19,9 @@ from wakeful.core.api.isvc_problem import Obj, mapping
 READY = "Ready"
 INGRESS_READY = "IngressReady"
 STOPPED = "Stopped"
+OUT_OF_TIME = "timed out progressing"
+"""What Knative passes on from a Deployment that made no progress within its deadline."""
+LAST_SEEN = " Last seen: "
 INGRESS_REASONS = {
     names.PREDICTOR: Reason.PREDICTOR_NOT_READY,
     names.TRANSFORMER: Reason.TRANSFORMER_NOT_READY,
@@ -41,13 +44,17 @@ def configuration_type(component: str) -> str:
 
 
 def of_component(
-    component: str, service: Obj | None, failure: Failure | None, held: str = ""
+    component: str, service: Obj | None, failure: Failure | None, before: Obj, held: str = ""
 ) -> list[Condition]:
-    """Ready, route and configuration condition of one component; ``held`` says what its newest pod waits for."""
+    """Ready, route and configuration condition of one component.
+
+    ``before`` is the InferenceService's status so far, ``held`` says what the component's newest pod waits for.
+    """
     status = mapping(mapping(service).get("status"))
     ready = _ready(component, service, failure)
     if held and ready.status == UNKNOWN and ready.reason != Reason.OUT_OF_DATE:
         ready = Condition(ready.type, UNKNOWN, Reason.POD_NOT_READY, held)
+    ready = _with_last_seen(ready, read(before, ready.type))
     return [
         ready if component == names.PREDICTOR else _as_info(ready),
         _renamed(read(status, "RoutesReady"), route_type(component)),
@@ -69,6 +76,14 @@ def _ready(component: str, service: Obj | None, failure: Failure | None) -> Cond
         message = "Knative has not acted on the newest specification yet"
         return Condition(type_, UNKNOWN, Reason.OUT_OF_DATE, message)
     return Condition(type_, ready.status, ready.reason, ready.message)
+
+
+def _with_last_seen(ready: Condition, before: Condition) -> Condition:
+    """When Knative gives up on a revision it removes the pods: keep what they were waiting for."""
+    if not ready.is_false or OUT_OF_TIME not in ready.message:
+        return ready
+    last = before.message if before.reason == Reason.POD_NOT_READY else before.message.partition(LAST_SEEN)[2]
+    return Condition(ready.type, FALSE, ready.reason, ready.message + LAST_SEEN + last) if last else ready
 
 
 def of_aggregates(components: Sequence[str], conditions: Sequence[Condition]) -> list[Condition]:

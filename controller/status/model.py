@@ -15,6 +15,7 @@ from controller.desired.reasons import Reason
 from controller.desired.rollout import Rollout
 from controller.observed import Failure
 from controller.status import waiting
+from controller.status.components import OUT_OF_TIME
 from wakeful.core.api import conditions
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.isvc_problem import Obj, integer, mapping, mappings, text
@@ -98,6 +99,11 @@ def render(state: State, rollout: Rollout, pods: Sequence[Obj], before: Obj, at:
     rendered["copies"] = {"failedCopies": int(state.failure is not None), "totalCopies": len(running)}
     if state.failure is not None:
         rendered["lastFailureInfo"] = _info(state.failure, rollout.latest_created, before, at)
+        old = mapping(before.get("lastFailureInfo"))
+        if OUT_OF_TIME in state.failure.message and old.get("modelRevisionName") == rollout.latest_created:
+            rendered["lastFailureInfo"] = (
+                old  # what the revision's own pod said is worth more than the deadline
+            )
     return rendered
 
 

@@ -65,7 +65,8 @@ class Reviewer:
         self._facts = facts
 
     async def default_isvc(self, review: Review) -> Verdict:
-        return Verdict(changed=inferenceservice_defaults.default(review.obj, self._facts.config.defaults))
+        defaults = self._facts.config.defaults
+        return Verdict(changed=inferenceservice_defaults.default(review.obj, defaults, review.old))
 
     async def validate_isvc(self, review: Review) -> Verdict:
         if review.operation == "DELETE":

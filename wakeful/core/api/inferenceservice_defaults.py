@@ -30,8 +30,8 @@ class Defaults:
     automount_token: bool = True
 
 
-def default(obj: Obj, defaults: Defaults) -> Obj:
-    """A defaulted copy of ``obj``."""
+def default(obj: Obj, defaults: Defaults, old: Obj | None = None) -> Obj:
+    """A defaulted copy of ``obj``; ``old`` is the stored object that it replaces, where it replaces one."""
     result = copy.deepcopy(obj)
     metadata, spec = result.get("metadata"), result.get("spec")
     if not isinstance(metadata, dict) or not isinstance(spec, dict):
@@ -39,6 +39,9 @@ def default(obj: Obj, defaults: Defaults) -> Obj:
     _default_mode(metadata, defaults)
     predictor = spec.get(names.PREDICTOR)
     if isinstance(predictor, dict):
+        before = mapping(mapping(mapping(old).get("spec")).get(names.PREDICTOR))
+        _drop_outdated_model(predictor, before)
+        _drop_outdated_format(metadata, predictor, mapping(old))
         _default_model(metadata, predictor)
     for name in names.COMPONENTS:
         component = spec.get(name)
@@ -56,6 +59,33 @@ def _default_mode(metadata: Obj, defaults: Defaults) -> None:
         annotations[names.DEPLOYMENT_MODE] = names.normalise_mode(mode)
     elif defaults.deployment_mode != names.KNATIVE:
         metadata["annotations"] = {**annotations, names.DEPLOYMENT_MODE: defaults.deployment_mode}
+
+
+def _drop_outdated_model(predictor: Obj, before: Obj) -> None:
+    """A manifest with a short form (``sklearn:``) that is applied again meets the ``model`` it was turned into.
+
+    The short form is what the user says now, the unchanged ``model`` is what we made of an earlier one.
+    """
+    is_ours = predictor.get("model") == before.get("model") and not isvc.frameworks_in(before)
+    if is_ours and len(isvc.frameworks_in(predictor)) == 1:
+        predictor.pop("model", None)
+
+
+def _drop_outdated_format(metadata: Obj, predictor: Obj, old: Obj) -> None:
+    """The annotation we derived from an earlier format must not outlive it."""
+    annotations = mapping(metadata.get("annotations"))
+    derived = _format_of(mapping(mapping(old.get("spec")).get(names.PREDICTOR)))
+    if derived and annotations.get(MODEL_FORMAT_ANNOTATION) == derived != _format_of(predictor):
+        metadata["annotations"] = {k: v for k, v in annotations.items() if k != MODEL_FORMAT_ANNOTATION}
+
+
+def _format_of(predictor: Obj) -> str:
+    frameworks = isvc.frameworks_in(predictor)
+    return (
+        frameworks[0]
+        if frameworks
+        else text(mapping(mapping(predictor.get("model")).get("modelFormat")).get("name"))
+    )
 
 
 def _default_model(metadata: Obj, predictor: Obj) -> None:
