@@ -3,7 +3,8 @@
 Called by the dispatcher for each lease; calls the Sink and the pure decisions of ``wakeful.core.delivery``. It does not
 touch the store: it returns what to settle. Order: Trigger still there, filter (again, as Knative does), subscriber
 resolved, call, meaning of the answer, retry decision.
-Invariant: every leased delivery ends in exactly one settlement, and each failed call is logged with its decision.
+Invariant: every leased delivery ends in exactly one settlement, and each failed call is counted; the log says the same
+thing of one Trigger at most once a second and then how many lines it left out (``unsaid``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from eventing.ports import (
     Stage,
     ToDeadLetter,
 )
+from eventing.quiet import Quiet
 from eventing.routes import Routes, Subscription
 from wakeful.core.delivery import answers, dead_letter, filters, hops, inference, retry
 from wakeful.core.delivery.answers import Answer, Delivered
@@ -71,6 +73,7 @@ class Attempts:
         self._limits = limits
         self._timeout_s = timeout_s
         self._log = logs.get("dispatcher")
+        self._quiet = Quiet()
 
     async def make(self, item: Leased, subscription: Subscription) -> Result:
         """Try ``item`` once."""
@@ -183,7 +186,9 @@ class Attempts:
         return Result(Done((Publication(item.broker, admitted, consumers, item.headers),)), "replied")
 
     def _no_attempt(self, item: Leased, what: NoWay) -> Result:
-        self._log.warning("no way to subscribers", consumer=item.consumer, why=what.reason)
+        unsaid = self._quiet.unsaid("no way", self._clock())
+        if unsaid is not None:
+            self._log.warning("no way to subscribers", why=what.reason, unsaid=unsaid)
         return Result(Again(self._clock() + NO_WAY_WAIT_S, item.attempts - 1), "")
 
     def _failed(self, item: Leased, subscription: Subscription, failure: Failure) -> Result:
@@ -202,8 +207,12 @@ class Attempts:
     ) -> retry.Decision:
         at = datetime.fromtimestamp(self._clock(), UTC)
         decision = retry.decide(subscription.policy, item.attempts, failure, has_dead_letter, at)
+        unsaid = self._quiet.unsaid(f"failed {item.consumer}", self._clock())
+        if unsaid is None:
+            return decision
         self._log.warning(
             "delivery failed",
+            unsaid=unsaid,
             consumer=item.consumer,
             event_id=item.event.id[:128],
             stage=item.stage.name,
@@ -217,11 +226,14 @@ class Attempts:
         return decision
 
     def _lost(self, item: Leased, why: str) -> Result:
-        self._log.error(
-            "event lost",
-            consumer=item.consumer,
-            event_id=item.event.id[:128],
-            source=item.event.source[:128],
-            why=why,
-        )
+        unsaid = self._quiet.unsaid(f"lost {item.consumer}", self._clock())
+        if unsaid is not None:
+            self._log.error(
+                "event lost",
+                unsaid=unsaid,
+                consumer=item.consumer,
+                event_id=item.event.id[:128],
+                source=item.event.source[:128],
+                why=why,
+            )
         return Result(Done(), "lost")
