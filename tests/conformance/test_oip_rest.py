@@ -40,7 +40,7 @@ async def kind(request: pytest.FixtureRequest) -> str:
 async def session(folder: Path, kind: str) -> AsyncIterator[aiohttp.ClientSession]:
     environ = {"PREDICT_PROBA": "true"} if kind == "probabilities" else {}
     model = SklearnModel("iris", folder, environ)
-    server = Server([model], Settings(http_port=0, http_address="127.0.0.1"), {})
+    server = Server([model], Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.0), {})
     await server.load()
     await server.listen()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:

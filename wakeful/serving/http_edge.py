@@ -42,7 +42,7 @@ log = logs.get("serving")
 
 
 class Edge:
-    """The handler of one server. ``in_flight`` and ``idle`` are for the drain."""
+    """The handler of one server. ``in_flight``, ``idle`` and ``quiet`` are for the drain."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Edge:
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
+        self._last_at = 0.0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -142,6 +143,17 @@ class Edge:
             response.headers["Server-Timing"] = self._startup.server_timing
         return response
 
+    async def quiet(self, quiet_s: float) -> None:
+        """Return when no inference request has been here for ``quiet_s``: nobody sends any more."""
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        while True:
+            await self.idle.wait()
+            left_s = max(since, self._last_at) + quiet_s - loop.time()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(left_s)
+
     def _enter(self) -> None:
         self.in_flight += 1
         self.idle.clear()
@@ -149,6 +161,7 @@ class Edge:
     def _leave(self) -> None:
         self.in_flight -= 1
         if self.in_flight == 0:
+            self._last_at = asyncio.get_running_loop().time()
             self.idle.set()
 
 

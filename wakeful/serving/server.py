@@ -5,7 +5,7 @@ around it, for tests. Importing this module imports everything the path from ``m
 fork server that has it loaded starts a model in milliseconds.
 
 Invariants: the port answers only after every model is loaded; after SIGTERM readiness fails first, requests in flight
-end (bounded by ``drain_s``), and the process ends even when model code is stuck. A failed start ends with status 1
+and on their way are answered (bounded by ``drain_s``), and the process ends even when model code is stuck. A failed start ends with status 1
 and one sentence as the last line on stderr (it becomes the container's termination message).
 """
 
@@ -80,11 +80,15 @@ class Server:
         return int(self._runner.addresses[0][1])
 
     async def drain(self) -> bool:
-        """Fail readiness, let requests in flight end for at most ``drain_s``, close. True if all of them ended."""
+        """Fail readiness, serve what still comes until a moment without any, close. True if all of it ended.
+
+        Whoever sends to this server hears of its end a little later than the server does; closing the port at once
+        would reset requests on their way. At most ``drain_s``.
+        """
         self.startup.is_draining = True
         try:
             async with asyncio.timeout(self._options.drain_s):
-                await self.edge.idle.wait()
+                await self.edge.quiet(self._options.drain_quiet_s)
             has_ended = True
         except TimeoutError:
             has_ended = False

@@ -49,6 +49,8 @@ class Settings:
     """Whether callers may load and unload models (V2 repository routes): off, because anybody who can predict could."""
     drain_s: float = 20.0
     """Seconds that requests in flight get after SIGTERM: below the 30 s after which a kubelet kills."""
+    drain_quiet_s: float = 0.25
+    """Seconds without a request after which a draining server closes: whoever sends hears of its end a little later."""
 
 
 IGNORED = frozenset(

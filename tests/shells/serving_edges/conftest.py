@@ -98,7 +98,9 @@ Start = Callable[..., Awaitable[Client]]
 
 @asynccontextmanager
 async def running(models: list[Model], **options: Any) -> AsyncIterator[Client]:
-    settings = Settings(http_port=0, http_address="127.0.0.1", **{"drain_s": 2.0, **options})
+    settings = Settings(
+        http_port=0, http_address="127.0.0.1", **{"drain_s": 2.0, "drain_quiet_s": 0.0, **options}
+    )
     server = Server(models, settings, {})
     await server.load()
     await server.listen()

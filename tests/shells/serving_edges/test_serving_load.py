@@ -171,3 +171,25 @@ async def test_registry_tells_why_a_model_is_not_ready() -> None:
     assert registry.only() is None
     with pytest.raises(LoadError, match="two models are called"):
         Registry([Broken("x"), Broken("x")])
+
+
+async def test_requests_on_their_way_when_the_drain_begins_are_answered(start: Any) -> None:
+    """16 callers that hear of the end 100 ms late; before, those between two requests were reset."""
+    client = await start(max_queue=64, drain_quiet_s=0.25)
+    statuses: list[int] = []
+    is_heard = asyncio.Event()
+
+    async def ask_until_heard() -> None:
+        while not is_heard.is_set():
+            statuses.append((await client.ask("POST", "/v1/models/m:predict", json={"instances": [1]}))[0])
+
+    callers = [asyncio.create_task(ask_until_heard()) for _ in range(16)]
+    await until(lambda: len(statuses) > 50)
+    drain = asyncio.create_task(client.server.drain())
+    asyncio.get_running_loop().call_later(0.1, is_heard.set)
+    await asyncio.gather(*callers)
+    assert set(statuses) == {200}
+    port = client.server.port
+    assert await drain
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
