@@ -10,6 +10,7 @@ Invariant: ``wake`` returns after the Deployment's replicas were stored; memory 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from wakeful.core.api import conditions
 from wakeful.core.api.conditions import TRUE, Condition
 from wakeful.core.api.isvc_problem import mapping
 from wakeful.core.scaling import kpa
+from wakeful.core.scaling.cadence import Cadence
 from wakeful.core.scaling.settings import build_scaling
 from wakeful.kit import logs
 from wakeful.kit.kube import DEPLOYMENTS, Obj
@@ -31,6 +33,8 @@ from wakeful.kit.workqueue import WorkQueue
 
 STATUS_LAG_S = 0.2
 """How long the status may lag behind a wake: the machine is needed for the pod that a request waits for."""
+REPORT_WAIT_S = 1.2
+"""Reports come once a second; a tick that is due waits this long for one."""
 INITIALIZED, SKS = "ScaleTargetInitialized", "SKSReady"
 
 
@@ -70,6 +74,8 @@ class Autoscaler:
         self._log = logs.get("knative.autoscaler")
         self._base_s = time.time() - time.monotonic()
         self._ticked: set[Key] = set()
+        self._reported = asyncio.Event()
+        self._cadence = Cadence()
         self._locks: dict[Key, asyncio.Lock] = {}
         self.scalers: dict[Key, Scaler] = {}
 
@@ -78,9 +84,16 @@ class Autoscaler:
         return self._base_s + time.monotonic()
 
     async def run_ticks(self) -> None:
-        """Every 2 s, a new decision for every revision."""
+        """Every 2 s, right after a report, a new decision for every revision.
+
+        Without the report the present second would be empty, and a panic window of one second (a stable window below
+        15 s) would never see the burst it is for. A gateway that is away delays a tick by ``REPORT_WAIT_S``.
+        """
         while True:
-            await asyncio.sleep(kpa.TICK_S)
+            await asyncio.sleep(kpa.TICK_S - REPORT_WAIT_S / 2)
+            self._reported.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reported.wait(), REPORT_WAIT_S)
             for key in list(self._world[AUTOSCALERS].store):
                 self._ticked.add(key)
                 self._queue.add(key)
@@ -88,8 +101,9 @@ class Autoscaler:
     def record(self, at: float, stats: Sequence[Stat]) -> None:
         """Take one report; a revision with pods that is not in it had no traffic."""
         now = self.now()
-        moment = now - min(max(0.0, time.time() - at), 60.0)
+        moment = self._cadence.take(now - min(max(0.0, time.time() - at), 60.0))
         reported = {(stat.namespace, stat.revision): stat for stat in stats}
+        self._reported.set()
         for key in self._world[AUTOSCALERS].store:
             facts = self._facts(key)
             stat = reported.get(key)
@@ -134,7 +148,7 @@ class Autoscaler:
             scaler = self._scaler(key, facts, now)
             if key in self._ticked:
                 self._ticked.discard(key)
-                scaler.tick(facts, now)
+                scaler.tick(facts, self._cadence.as_of(now))
             coming = scaler.apply(facts, now)
             if coming.replicas is not None:
                 await self._write_replicas(key, coming.replicas, scaler.decision)
