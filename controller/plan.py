@@ -162,15 +162,22 @@ def _build_part(
 def _stale(
     observed: Observed, service: InferenceService, parts: list[Part], found: list[Condition]
 ) -> list[Obj]:
-    """Owned Knative Services that no component needs any more; a renamed one only after its successor is ready."""
-    ready = {item.type for item in found if item.is_true}
+    """Owned Knative Services that no component needs any more.
+
+    One that the Ingress leads to serves now and stays until what replaces it is ready and the gateway knows of it; a
+    renamed one, which clients may call directly, until its successor is ready.
+    """
     wanted = {
         names.component_name(service.name, part.component.name, part.component.variant) for part in parts
     }
+    ready = {item.type for item in found if item.is_true}
     in_spec = {part.component.name for part in parts}
+    kept = wanted | ingresses.services_behind(observed.ingress)
+    if not ingress_status.is_acted_on(observed.ingress):
+        return []
     stale = []
     for name, live in observed.services.items():
-        if name in wanted or not services.is_owned(live, service):
+        if name in kept or not services.is_owned(live, service):
             continue
         component = text(mapping(live["metadata"].get("labels")).get(names.COMPONENT_LABEL))
         if component not in in_spec or component_status.ready_type(component) in ready:

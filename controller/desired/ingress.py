@@ -17,7 +17,7 @@ from controller.desired.configuration import Configuration, IngressConfig
 from controller.desired.service import owner_reference
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.inferenceservice import Component, InferenceService
-from wakeful.core.api.isvc_problem import Obj
+from wakeful.core.api.isvc_problem import Obj, mapping, mappings, text
 
 API_VERSION = "networking.internal.knative.dev/v1alpha1"
 CLASS_ANNOTATION = "networking.knative.dev/ingress.class"
@@ -93,6 +93,13 @@ def build_alias(service: InferenceService, external_name: str) -> Obj:
         },
         "spec": {"type": "ExternalName", "externalName": external_name, "sessionAffinity": "None"},
     }
+
+
+def services_behind(ingress: Obj | None) -> set[str]:
+    """Names of the Knative Services that an Ingress leads to."""
+    rules = mappings(mapping(mapping(ingress).get("spec")).get("rules"))
+    paths = [path for rule in rules for path in mappings(mapping(rule.get("http")).get("paths"))]
+    return {text(split.get("serviceName")) for path in paths for split in mappings(path.get("splits"))}
 
 
 def _rule(service: InferenceService, hosts: list[str], visibility: str) -> Obj:

@@ -27,14 +27,20 @@ def of_ingress(service: InferenceService, ingress: Obj | None) -> Condition:
         return Condition(INGRESS_READY, FALSE, Reason.NOT_OWNED, message)
     status = mapping(ingress.get("status"))
     ready = read(status, "Ready")
-    if ready.is_true and status.get("observedGeneration") == mapping(ingress.get("metadata")).get(
-        "generation"
-    ):
+    if ready.is_true and is_acted_on(ingress):
         return Condition(INGRESS_READY, TRUE)
     if ready.is_false:
         return Condition(INGRESS_READY, FALSE, ready.reason or Reason.INGRESS_NOT_READY, ready.message)
     message = ready.message or "Knative's ingress has not reported the Ingress ready yet"
     return Condition(INGRESS_READY, UNKNOWN, ready.reason or Reason.INGRESS_NOT_READY, message)
+
+
+def is_acted_on(ingress: Obj | None) -> bool:
+    """Whether the networking layer has acted on the Ingress as it is now; True when there is none."""
+    if ingress is None:
+        return True
+    generation = mapping(ingress.get("metadata")).get("generation")
+    return bool(mapping(ingress.get("status")).get("observedGeneration") == generation)
 
 
 def internal_domain(ingress: Obj | None) -> str:
