@@ -10,10 +10,11 @@ import asyncio
 import hashlib
 import random
 from collections import deque
+from collections.abc import Iterable
 
 from activator_hooks.hold import HoldFullError, WakeFailedError
 from activator_hooks.timeline import Timeline
-from standalone.gateway import replies, routing
+from standalone.gateway import explain, replies, routing
 from standalone.gateway.deadlines import Deadlines
 from standalone.gateway.exchange import DialError, Exchange, Head, PodError
 from standalone.gateway.fleet import Fleet
@@ -21,6 +22,7 @@ from standalone.gateway.inbox import BodyError
 from standalone.gateway.measures import Measures
 from standalone.gateway.passage import Passage, say
 from standalone.gateway.pods_pool import Address, Pool
+from standalone.gateway.podview import RevisionView
 from standalone.gateway.revision import Revision
 from standalone.gateway.settings import Limits
 from wakeful.kit import logs
@@ -94,7 +96,8 @@ class Engine:
             if head.is_absolute and _is_outside(host):
                 await self._to_outside(passage)
             else:
-                self._answer(exchange, replies.text(404, _no_route(decision)))
+                views = (revision.view for revision in self._fleet.items())
+                self._answer(exchange, replies.text(404, _no_route(decision, views)))
             return None
         revision = self._fleet.revisions.get((decision.namespace, decision.revision))
         if revision is None:
@@ -162,7 +165,7 @@ class Engine:
                 return replies.queue_full(wait_s)
             case WakeFailedError():
                 name = "" if revision is None else revision.view.name
-                told = f'revision "{name}" cannot serve: {error}'
+                told = f'revision "{name}" cannot serve: {explain.one_line(str(error))}'
                 return replies.text(503, told, (b"retry-after", b"10"))
             case PodError():
                 return replies.text(502, str(error))
@@ -173,17 +176,21 @@ class Engine:
                 return replies.text(500, "the gateway failed; its log has the reason")
 
 
+HOW_TO_CALL = (
+    "call http://NAME.NAMESPACE.localhost on this port, or send that as the Host header "
+    "(kubectl get ksvc,isvc -A lists the URLs served here)"
+)
 NOT_READ = "the gateway has not read its routes yet (is the API server up?): try again in a moment"
 
 
-def _no_route(decision: routing.NoRoute) -> str:
+def _no_route(decision: routing.NoRoute, revisions: Iterable[RevisionView]) -> str:
+    host = f'host "{decision.host[:200]}"'
     if decision.reason is routing.Miss.LOOP:
-        return f'routes of host "{decision.host}" rewrite in a circle'
-    if decision.reason is routing.Miss.UNKNOWN_HOST:
-        return (
-            f'no route for host "{decision.host[:200]}": kubectl get ksvc,isvc -A lists the URLs served here'
-        )
-    return f'no route for this path of host "{decision.host[:200]}"'
+        return f"routes of {host} rewrite in a circle"
+    if decision.reason is not routing.Miss.UNKNOWN_HOST:
+        return f"no route for this path of {host}"
+    why = explain.why_no_route(decision.host, revisions)
+    return f"no route for {host}: {why or HOW_TO_CALL}"
 
 
 def _is_outside(host: str) -> bool:

@@ -34,6 +34,7 @@ class Passage:
         self.was_held = False
         self.timeline: Timeline | None = None
         self._held_s = 0.0
+        self._waits_for: Revision | None = None
         self._woke_at: float | None = None
         self._body: bytes | None = None
         self._is_streaming = False
@@ -83,6 +84,7 @@ class Passage:
         head, limits = self.exchange.head, revision.limits
         expected = limits.held_body_bytes if head.length is None and head.has_body else head.length or 0
         size = head.size_bytes + min(expected, limits.held_body_bytes)
+        self._waits_for = revision
         entering = asyncio.ensure_future(revision.hold.enter(size, is_redial=is_redial))
         try:
             await asyncio.sleep(
@@ -92,7 +94,9 @@ class Passage:
                 self._woke_at = revision.wake_seen_at
             if not entering.done() and not revision.hold.breaker.pods:
                 self.was_held = True
-            return await entering
+            key = await entering
+            self._waits_for = None
+            return key
         except asyncio.CancelledError:
             entering.cancel()
             if entering.done() and not entering.cancelled() and entering.exception() is None:
@@ -222,6 +226,8 @@ class Passage:
         """One of the three timeouts has expired (spec 3.7)."""
         exchange = self.exchange
         told = replies.ACTIVATOR_TIMEOUT if self.was_held else replies.REQUEST_TIMEOUT
+        if self._waits_for is not None and not self._waits_for.hold.breaker.pods:
+            told += "\n" + self._waits_for.why_waiting()
         if not exchange.is_started:
             self.status = 504
             say(exchange, replies.text(504, told))

@@ -17,6 +17,7 @@ PORTS = "node.wakeful.dev/ports"
 TIMELINE = "node.wakeful.dev/timeline"
 BURST = "autoscaling.knative.dev/target-burst-capacity"
 DEFAULT_PORT = 8080
+EXIT_REASON = "ExitCode"
 H2_PORT_NAMES = ("h2c", "http2")
 FATAL_WAITING = frozenset(
     {
@@ -53,6 +54,8 @@ class RevisionView:
     name: str
     service: str = ""
     configuration: str = ""
+    generation: int = 0
+    """Number of the revision within its configuration."""
     slots: int = 0
     timeout_s: float = 300.0
     response_start_s: float = 0.0
@@ -65,6 +68,11 @@ class RevisionView:
     """Why it cannot serve (reason and message of Ready=False), else empty."""
     failed_at: float = 0.0
     """When that was found (Unix seconds)."""
+
+    @property
+    def is_crashed(self) -> bool:
+        """The failure is that a container ended: it is started again, and its pod tells how that goes."""
+        return self.failure.startswith(EXIT_REASON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,7 @@ def view_revision(obj: Obj, default_timeout_s: float) -> RevisionView:
         name=metadata["name"],
         service=labels.get("serving.knative.dev/service", ""),
         configuration=labels.get("serving.knative.dev/configuration", ""),
+        generation=_number(labels.get("serving.knative.dev/configurationGeneration")),
         slots=int(spec.get("containerConcurrency") or 0),
         timeout_s=float(spec.get("timeoutSeconds") or default_timeout_s),
         response_start_s=float(spec.get("responseStartTimeoutSeconds") or 0),
@@ -108,6 +117,10 @@ def view_revision(obj: Obj, default_timeout_s: float) -> RevisionView:
         failure=failure,
         failed_at=failed_at,
     )
+
+
+def _number(text: object) -> int:
+    return int(text) if isinstance(text, str) and text.isdigit() else 0
 
 
 def _serving_container(spec: Obj) -> Obj:

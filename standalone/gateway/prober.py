@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from activator_hooks import timeline
@@ -36,21 +37,25 @@ class Readiness:
     load_ms: float = 0.0
 
 
-async def probe_until_ready(pool: Pool, probe: Probe) -> Readiness:
-    """Ask until the answer is good."""
+async def probe_until_ready(
+    pool: Pool, probe: Probe, on_refusal: Callable[[str], None] | None = None
+) -> Readiness:
+    """Ask until the answer is good. ``on_refusal`` is told of each other answer, in a few words."""
     pause_s, tries = FIRST_PAUSE_S, 0
     while True:
-        readiness = await ask(pool, probe)
-        if readiness is not None:
-            return readiness
+        answer = await ask(pool, probe)
+        if isinstance(answer, Readiness):
+            return answer
+        if on_refusal is not None:
+            on_refusal(answer)
         tries += 1
         if tries > EAGER_TRIES:
             pause_s = min(pause_s * GROWTH, LAST_PAUSE_S)
         await asyncio.sleep(pause_s)
 
 
-async def ask(pool: Pool, probe: Probe) -> Readiness | None:
-    """One question; None for any answer but a good one."""
+async def ask(pool: Pool, probe: Probe) -> Readiness | str:
+    """One question; for any answer but a good one, what it was."""
     try:
         async with asyncio.timeout(max(probe.timeout_s, MINIMUM_TIMEOUT_S)):
             if probe.kind == "http":
@@ -58,8 +63,10 @@ async def ask(pool: Pool, probe: Probe) -> Readiness | None:
             if probe.kind == "grpc":
                 return await _ask_grpc(pool, probe)
             return await _ask_tcp(pool)
-    except (PodError, BodyError, TimeoutError):
-        return None
+    except TimeoutError:
+        return f"no answer within {max(probe.timeout_s, MINIMUM_TIMEOUT_S):g} s"
+    except (PodError, BodyError) as error:
+        return str(error)
 
 
 async def _ask_tcp(pool: Pool) -> Readiness:
@@ -68,7 +75,7 @@ async def _ask_tcp(pool: Pool) -> Readiness:
     return Readiness()
 
 
-async def _ask_http(pool: Pool, probe: Probe) -> Readiness | None:
+async def _ask_http(pool: Pool, probe: Probe) -> Readiness | str:
     given = dict(probe.headers)
     host = given.pop(b"host", str(pool.address).partition(" ")[2].encode())
     headers = [(b"host", host), (b"user-agent", USER_AGENT), (b"accept", b"*/*"), *given.items()]
@@ -82,13 +89,13 @@ async def _ask_http(pool: Pool, probe: Probe) -> Readiness | None:
     finally:
         _end(call)
     if not 200 <= answer.status < 400:
-        return None
+        return f"HTTP {answer.status}"
     timings = ",".join(v.decode("latin-1") for n, v in answer.headers if n == b"server-timing")
     reported = timeline.parse_server_timing(timings) if timings else {}
     return Readiness(reported.get("import", 0.0), reported.get("load", 0.0))
 
 
-async def _ask_grpc(pool: Pool, probe: Probe) -> Readiness | None:
+async def _ask_grpc(pool: Pool, probe: Probe) -> Readiness | str:
     service = probe.service.encode()
     message = b"\x0a" + bytes([len(service)]) + service if service else b""
     frame = b"\x00" + len(message).to_bytes(4, "big") + message
@@ -108,7 +115,7 @@ async def _ask_grpc(pool: Pool, probe: Probe) -> Readiness | None:
         _end(call)
     codes = [v for n, v in [*answer.headers, *call.inbox.trailers] if n == b"grpc-status"]
     is_serving = body[5:7] == b"\x08\x01"  # HealthCheckResponse.status = SERVING
-    return Readiness() if codes == [b"0"] and is_serving else None
+    return Readiness() if codes == [b"0"] and is_serving else "the health service does not say SERVING"
 
 
 async def _skip_body(call: PodCall) -> bytes:

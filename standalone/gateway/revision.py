@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 
 from activator_hooks import timeline
 from activator_hooks.hold import ByteBudget, Hold
 from activator_hooks.ports import Waker
 from activator_hooks.waking import WakeLoop
-from standalone.gateway import prober
+from standalone.gateway import explain, prober
 from standalone.gateway.meter import Meter
 from standalone.gateway.pods_pool import Pool
 from standalone.gateway.podview import PodView, Probe, RevisionView
@@ -38,6 +39,8 @@ class Pod:
         """The node is about to end it (``drain``); its object may not say so here yet."""
         self.tunnels = 0
         """Upgraded connections (WebSockets) under way, which nobody knows the end of."""
+        self.refusal = ""
+        """What its readiness probe last said no with."""
         self.on_less: asyncio.Event = asyncio.Event()
         """Set when a request to it has ended."""
 
@@ -144,7 +147,7 @@ class Revision:
         is_own = port is not None and port != serving.address.port
         pool = prober.pool_for(pod.view.host, port, self.limits) if is_own and port else serving
         try:
-            readiness = await prober.probe_until_ready(pool, probe)
+            readiness = await prober.probe_until_ready(pool, probe, partial(setattr, pod, "refusal"))
         finally:
             if is_own:
                 pool.close()
@@ -250,9 +253,18 @@ class Revision:
         live = [pod.view for pod in self.pods.values() if not pod.is_terminating]
         if not live:
             return self.view.failure
-        if self.view.failure and all(self.view.failed_at >= view.created_at for view in live):
+        if (
+            self.view.failure
+            and not self.view.is_crashed
+            and all(self.view.failed_at >= view.created_at for view in live)
+        ):
             return next((view.failure for view in live if view.failure), self.view.failure)
         return live[0].failure if all(view.failure for view in live) else ""
+
+    def why_waiting(self) -> str:
+        """Why no pod takes requests, in one sentence."""
+        live = [pod for pod in self.pods.values() if not pod.is_terminating]
+        return explain.why_no_pod(self.view, live, self.waking.trouble, time.time())
 
     def tick(self, now: float) -> None:
         """Now and then: tell those who wait of a failure that lasts, close stale connections. ``now``: loop time."""

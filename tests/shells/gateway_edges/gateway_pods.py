@@ -24,6 +24,9 @@ class EchoPod:
     requests: list[Request] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     answer: bytes | None = None
+    probe_answer: bytes = (
+        b"HTTP/1.1 200 OK\r\nserver-timing: import;dur=12.5, load;dur=3\r\ncontent-length: 0\r\n\r\n"
+    )
     in_flight: int = 0
     peak: int = 0
     cancelled: int = 0
@@ -42,9 +45,7 @@ class EchoPod:
         if request is None:
             return False
         if request.get("user-agent") == "Knative-Activator-Probe":
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nserver-timing: import;dur=12.5, load;dur=3\r\ncontent-length: 0\r\n\r\n"
-            )
+            writer.write(self.probe_answer)
             return True
         self.requests.append(request)
         self.in_flight += 1

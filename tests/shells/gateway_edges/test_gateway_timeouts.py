@@ -37,8 +37,22 @@ async def test_timeout_while_held_has_the_activators_words(world: World) -> None
     world.route("m.ns.localhost", ("r1", 100))
     world.revision(timeoutSeconds=0.2)
     answer = await world.ask(GET)
-    assert answer.startswith(b"HTTP/1.1 504") and answer.endswith(b"activator request timeout\n")
+    assert answer.startswith(b"HTTP/1.1 504")
+    told = answer.partition(b"\r\n\r\n")[2].decode().splitlines()
+    assert told == ["activator request timeout", 'revision "r1" has no pod: no pod was created for it yet']
     assert world.fleet.revisions[("ns", "r1")].hold.breaker.waiting == 0
+
+
+async def test_a_pod_that_never_gets_ready_is_named_with_what_its_probe_said(world: World) -> None:
+    probe = {"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}}}
+    world.route("m.ns.localhost", ("r1", 100))
+    world.revision(timeoutSeconds=0.4, container=probe)
+    pod = EchoPod(probe_answer=b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+    world.pod(await world.serve(pod))
+    answer = (await world.ask(GET)).decode()
+    assert answer.startswith("HTTP/1.1 504")
+    assert '\nrevision "r1" has no ready pod: pod "p1": started 0 s ago, but its readiness probe' in answer
+    assert "(http /ready on port 8080) got no good answer: HTTP 503\n" in answer
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

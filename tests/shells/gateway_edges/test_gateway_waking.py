@@ -165,6 +165,19 @@ async def test_crashed_pod_is_replaced_and_the_request_is_not_lost(world: World)
     assert (await ask)[0] == 200
 
 
+async def test_a_pod_that_crashed_once_is_waited_for_while_it_starts_again(asleep: World) -> None:
+    """Its revision says Ready=False, ExitCode until then; that is no reason to send anybody away."""
+    port = await asleep.serve(EchoPod())
+    crashed = {"type": "Ready", "status": "False", "reason": "ExitCode3", "message": "Container failed"}
+    crashed["lastTransitionTime"] = "2126-01-01T00:00:00Z"  # later than the pod's creation
+    asleep.revision(container=HTTP_PROBE, status={"conditions": [crashed]})
+    asleep.pod(0)
+    ask = asyncio.create_task(get(asleep))
+    await asyncio.wait({ask}, timeout=4 * asleep.limits.fail_after_s)
+    asleep.pod(port)
+    assert (await ask)[0] == 200
+
+
 async def test_exec_probe_waits_for_the_nodes_word(asleep: World) -> None:
     asleep.revision(container={"readinessProbe": {"exec": {"command": ["true"]}}})
     port = await asleep.serve(EchoPod())
