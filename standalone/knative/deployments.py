@@ -3,6 +3,9 @@
 ``plan_pods`` decides. Pods are created at once when the autoscaler has patched ``spec.replicas`` (the cache sees that
 write immediately), because a request waits for them. Left out: ReplicaSets, revision history, ``rollout undo``.
 
+An answer that says nothing about the pod (5xx, 429: a webhook whose server is just starting) is no refusal: it is
+tried again within tenths of a second and told in the status only when it lasts longer than ``PATIENCE_S``.
+
 Invariant: two passes in a row never create the same missing pod twice, and a refused pod is told in the status.
 """
 
@@ -11,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standalone.knative import plan_pods
@@ -22,53 +26,87 @@ from wakeful.kit import logs
 from wakeful.kit.kube import DEPLOYMENTS, PODS, ApiError, Obj
 
 REFUSED_AGAIN_S = 5.0
+FIRST_TRY_AGAIN_S = 0.1
+PATIENCE_S = 10.0
 DEADLINE_CHECK_S = 10.0
 BURST = 50
 """Pods created or deleted at once for one Deployment; the rest follows in the next pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no pod could be created; ``is_passing`` when the answer was not about the pod."""
+
+    text: str
+    is_passing: bool
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Creations that fail in a way that should pass; ``since`` in loop seconds."""
+
+    since: float
+    tries: int = 0
 
 
 class DeploymentController:
     def __init__(self, world: World, pods: PodIndex) -> None:
         self._world = world
         self._pods = pods
+        self._troubles: dict[Key, Trouble] = {}
         self._log = logs.get("knative.deployment")
 
     async def reconcile(self, key: Key) -> float | None:
         deployment = self._world[DEPLOYMENTS].get(*key)
         if deployment is None or is_leaving(deployment):
+            self._troubles.pop(key, None)
             return None
         plan = plan_pods.plan_pods(deployment, self._pods.of(deployment))
-        refused = await self._create(deployment, min(plan.create, BURST))
+        refusal = await self._create(deployment, min(plan.create, BURST))
         deletions = (self._world.delete(PODS, pod) for pod in plan.delete[:BURST])
         await asyncio.gather(*deletions)
+        told, retry_s = self._judge(key, refusal)
         present = self._world[DEPLOYMENTS].get(*key) or deployment
         at = datetime.now(UTC)
-        status = plan_pods.build_status(present, self._pods.of(present), refused, at)
+        status = plan_pods.build_status(present, self._pods.of(present), told, at)
         await self._world.write_status(DEPLOYMENTS, present, status)
-        if max(plan.create, len(plan.delete)) > BURST:
+        if max(plan.create, len(plan.delete)) > BURST and refusal is None:
             return 0.0
-        return _again_s(present, status, refused)
+        return _again_s(present, status) if retry_s is None else retry_s
 
-    async def _create(self, deployment: Obj, count: int) -> str:
-        """Create ``count`` pods; the server's sentence when it refuses one."""
+    def _judge(self, key: Key, refusal: Refusal | None) -> tuple[str, float | None]:
+        """What the status says of a refusal ("" for nothing) and when to try again (None: no need)."""
+        if refusal is None or not refusal.is_passing:
+            self._troubles.pop(key, None)
+            if refusal is None:
+                return "", None
+            self._log.warning("pod refused", deployment=key[1], error=refusal.text)
+            return refusal.text, REFUSED_AGAIN_S
+        now = asyncio.get_running_loop().time()
+        trouble = self._troubles.setdefault(key, Trouble(now))
+        retry_s = min(FIRST_TRY_AGAIN_S * 2.0 ** min(trouble.tries, 10), REFUSED_AGAIN_S)
+        trouble.tries += 1
+        lasts = now - trouble.since > PATIENCE_S
+        log = self._log.warning if lasts or trouble.tries == 1 else self._log.debug
+        log("pod not created yet", deployment=key[1], error=refusal.text, retry_in_s=retry_s)
+        return refusal.text if lasts else "", retry_s
+
+    async def _create(self, deployment: Obj, count: int) -> Refusal | None:
+        """Create ``count`` pods; the server's sentence when it does not take one."""
         results = await asyncio.gather(
             *(self._world.create(PODS, build_pod(deployment, _suffix())) for _ in range(count)),
             return_exceptions=True,
         )
-        refused = ""
+        refusal: Refusal | None = None
         for result in results:
             if isinstance(result, ApiError):
-                refused = str(result)
+                refusal = Refusal(str(result), result.code >= 500 or result.code == 429)
             elif isinstance(result, BaseException):
                 raise result
-        if refused:
-            self._log.warning("pod refused", deployment=deployment["metadata"]["name"], error=refused)
-        return refused
+        return refusal
 
 
-def _again_s(deployment: Obj, status: Obj, refused: str) -> float | None:
-    if refused:
-        return REFUSED_AGAIN_S
+def _again_s(deployment: Obj, status: Obj) -> float | None:
     min_ready_s = deployment["spec"].get("minReadySeconds")
     if min_ready_s and status.get("readyReplicas", 0) > status.get("availableReplicas", 0):
         return float(min_ready_s)

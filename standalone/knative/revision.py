@@ -80,10 +80,10 @@ class RevisionController:
         same = covers(existing["spec"], wanted["spec"]) and annotations == wanted["metadata"]["annotations"]
         if is_leaving(existing) or not is_owned(existing, revision) or same:
             return existing
-        metadata = {**existing["metadata"], "annotations": wanted["metadata"]["annotations"]}
-        return await self._world.update(
-            AUTOSCALERS, {**existing, "metadata": metadata, "spec": wanted["spec"]}
-        )
+        notes = dict.fromkeys(annotations) | wanted["metadata"]["annotations"]  # None removes one
+        body = {"metadata": {"annotations": notes}, "spec": wanted["spec"]}
+        # a patch: the autoscaler writes the status of the same object all the time
+        return await self._world.patch(AUTOSCALERS, existing, body)
 
     def _is_broken(self, revision: Obj, deployment: Obj, is_failing: bool) -> bool:
         """Infrastructure failure (2.9): pods are wanted, none is ready, and a condition says why."""

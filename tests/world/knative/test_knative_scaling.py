@@ -4,6 +4,7 @@ import asyncio
 import io
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -34,7 +35,7 @@ async def report(platform: Platform, concurrency: float, until_s: float) -> None
         await asyncio.sleep(until_s)
 
 
-async def asleep(platform: Platform, **more: object) -> None:
+async def asleep(platform: Platform, **more: Any) -> None:
     """A service scaled to zero."""
     undo = await platform.configure("config-autoscaler", {"scale-to-zero-grace-period": "1s"})
     try:
