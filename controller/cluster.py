@@ -119,16 +119,17 @@ class KubernetesCluster:
                 raise ClusterUnavailableError(str(error)) from error
         self._applied.pop((resource, *key_of(obj)), None)
 
-    async def patch_status(self, isvc: Obj, status: Obj) -> None:
+    async def patch_status(self, isvc: Obj, status: Obj) -> bool:
         body = {**isvc, "apiVersion": names.API_VERSION, "kind": names.KIND, "status": status}
         path = INFERENCE_SERVICES.path(*key_of(isvc), "status")
         try:
             written = await self._api.request("PUT", path, body, fieldManager=FIELD_MANAGER)
         except ApiFailureError as error:
-            if error.code == 404:
-                return
+            if error.code in (404, 409):
+                return False  # deleted, or changed meanwhile: the watch brings what it is now, and asks again
             raise ClusterUnavailableError(f"status not written: {error}") from error
         self._cache.put(INFERENCE_SERVICES, written)
+        return True
 
     async def emit(self, isvc: Obj, note: EventNote) -> None:
         namespace, name = key_of(isvc)

@@ -10,6 +10,8 @@ and gives an equal status. What serves now is never deleted because something ne
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller import verdict
 from controller.desired import ingress as ingresses
 from controller.desired import rollout as rollouts
@@ -30,9 +32,12 @@ def decide(observed: Observed, at: str) -> Plan:
     """The plan; ``at`` is now in RFC 3339."""
     if mapping(observed.isvc.get("metadata")).get("deletionTimestamp"):
         return Plan(Reason.DELETED, "the InferenceService is being deleted; its children go with it")
-    defaulted = inferenceservice_defaults.default(observed.isvc, observed.config.defaults)
-    service = inferenceservice.parse(defaulted)
     before = mapping(observed.isvc.get("status"))
+    defaults = observed.config.defaults
+    if before.get("deploymentMode"):
+        # A mode once taken stays: another default must not even change an annotation, that would be a new revision.
+        defaults = replace(defaults, deployment_mode=names.normalise_mode(text(before["deploymentMode"])))
+    service = inferenceservice.parse(inferenceservice_defaults.default(observed.isvc, defaults))
     if (
         service.annotations.get(names.DISABLE_AUTO_UPDATE) == "true"
         and conditions.read(before, "Ready").is_true

@@ -32,8 +32,8 @@ class Cluster(Protocol):
     async def delete(self, obj: Obj) -> None:
         """Delete exactly this object (its uid guards); absent is success."""
 
-    async def patch_status(self, isvc: Obj, status: Obj) -> None:
-        """Replace ``status``, guarded by the resourceVersion of ``isvc``."""
+    async def patch_status(self, isvc: Obj, status: Obj) -> bool:
+        """Replace ``status``, guarded by the resourceVersion of ``isvc``; False when it has changed or gone since."""
 
     async def emit(self, isvc: Obj, note: EventNote) -> None:
         """Record an Event about ``isvc``. Never raises: an Event that cannot be written is only logged."""

@@ -69,7 +69,8 @@ class Reconciler:
         final = plan.decide(observed, self._at())
         if final.status is None or final.status == observed.isvc.get("status"):
             return
-        await self._cluster.patch_status(observed.isvc, final.status)
+        if not await self._cluster.patch_status(observed.isvc, final.status):
+            return
         log.info("status written", isvc=key, reason=final.reason, why=final.sentence)
         for note in final.events:
             await self._cluster.emit(observed.isvc, note)

@@ -46,6 +46,7 @@ class World:
     writes: list[str] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
     unavailable: set[str] = field(default_factory=set)
+    is_status_refused: bool = False
     at: str = AT
     counter: int = 0
 
@@ -93,10 +94,13 @@ class World:
         self.objects.pop(_key(obj), None)
         self.writes.append(f"delete {_key(obj)[0]} {_key(obj)[1]}")
 
-    async def patch_status(self, isvc: Obj, status: Obj) -> None:
+    async def patch_status(self, isvc: Obj, status: Obj) -> bool:
         assert self.isvc is not None
+        if self.is_status_refused:
+            return False
         self.isvc["status"] = copy.deepcopy(status)
         self.writes.append("status")
+        return True
 
     async def emit(self, isvc: Obj, note: EventNote) -> None:
         self.events.append(note)
