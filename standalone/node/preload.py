@@ -53,6 +53,7 @@ def load(name: str) -> None:
         except Exception as error:  # any broken package must not keep the others from being shared
             sys.stderr.write(f"preload {name}: {module} left out: {error!r}\n")
     _load_package(PRELOADS[name][-1])
+    _warm_up(PRELOADS[name][-1])
     if (threads := _threads()) > 1:
         raise SystemExit(f"preload {name}: {threads} threads after the imports; a fork would not be safe")
     gc.collect()
@@ -67,6 +68,16 @@ def _load_package(package: str) -> None:
             if not file.stem.startswith("__"):
                 with contextlib.suppress(Exception):
                     importlib.import_module(f"{package}.{file.stem}")
+
+
+def _warm_up(package: str) -> None:
+    """Let the runtime do everything once (``PACKAGE.preload.warm_up``), so that no child pays for a first time."""
+    warm_up = getattr(sys.modules.get(f"{package}.preload"), "warm_up", None)
+    try:
+        if warm_up is not None:
+            warm_up()
+    except Exception as error:  # a cold fork server is still better than none
+        sys.stderr.write(f"preload: {package} is not warm: {error!r}\n")
 
 
 def _threads() -> int:

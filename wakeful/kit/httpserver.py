@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,10 +36,9 @@ async def start(app: web.Application | web.Server, listen: str, shutdown_s: floa
         with contextlib.suppress(FileNotFoundError):
             Path(address).unlink()
         site = web.UnixSite(runner, address)
-    else:
-        host, _, port = address.rpartition(":")
-        site = web.TCPSite(runner, host, int(port))
     try:
+        if kind != "unix":
+            site = _tcp_site(runner, address)
         await site.start()
     except OSError as error:
         await runner.cleanup()
@@ -45,6 +46,26 @@ async def start(app: web.Application | web.Server, listen: str, shutdown_s: floa
     if kind == "unix":
         Path(address).chmod(0o600)
     return runner
+
+
+def _tcp_site(runner: web.BaseRunner, address: str) -> web.BaseSite:
+    """For a numeric address without the resolver, which would start threads: they cost a waking model milliseconds."""
+    host, _, port = address.rpartition(":")
+    try:
+        version = ipaddress.ip_address(host.strip("[]")).version
+    except ValueError:
+        return web.TCPSite(runner, host, int(port))
+    listener = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if version == 6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host.strip("[]"), int(port)))
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return web.SockSite(runner, listener)
 
 
 def _sentence(listen: str, error: OSError) -> str:

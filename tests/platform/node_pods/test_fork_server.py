@@ -53,3 +53,20 @@ def test_collecting_what_the_fork_server_had_closes_nothing_of_the_program(tmp_p
         client.sendall(b'{"op": "shutdown"}\n')
         process.wait(30)
     assert "lost []" in log.read_text()
+
+
+WARM = """
+import os, sys
+from standalone.node import preload
+before = set(os.listdir("/proc/self/fd"))
+preload.load("sklearn")
+left = sorted(set(os.listdir("/proc/self/fd")) - before)
+print(len(os.listdir("/proc/self/task")), left, "encodings.idna" in sys.modules)
+"""
+
+
+def test_the_warm_sklearn_server_has_one_thread_and_holds_nothing_open() -> None:
+    """It served a model once: a thread or descriptor left over from that would be in every model that it forks."""
+    done = subprocess.run([sys.executable, "-c", WARM], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "1 [] True\n", done.stderr
+    assert "not warm" not in done.stderr
