@@ -53,7 +53,7 @@ def parse(kind: Kind, media: str, request: Request) -> Change:
         try:
             return _checked(_apply(kind, media, present, body), kind, present)
         except PatchError as error:
-            code = 422 if media == JSON_PATCH else 400
+            code = 422 if media == JSON_PATCH and not error.is_malformed else 400
             reason = "Invalid" if code == 422 else "BadRequest"
             raise errors.StatusError(code, reason, f"the server rejected our request: {error}") from error
 

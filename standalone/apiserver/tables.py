@@ -1,7 +1,7 @@
 """Server-side tables: what ``kubectl get`` prints, one row an object, columns by kind.
 
-Called by get, list and watch when the client accepts ``as=Table``. Built-in kinds have their columns in ``tables_core``
-and ``tables_pods``; a custom resource has its ``additionalPrinterColumns``; any other kind Name and Age.
+Called by get, list and watch when the client accepts ``as=Table``. Built-in kinds have their columns in ``tables_core``,
+``tables_pods`` and ``tables_storage``; a custom resource has its ``additionalPrinterColumns``; any other kind Name and Age.
 
 Invariant: a column never fails: what is missing is an empty cell, and a broken one is ``<invalid>``.
 """
@@ -13,13 +13,13 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from standalone.apiserver import jsonpath, tables_core, tables_pods
+from standalone.apiserver import jsonpath, tables_core, tables_pods, tables_storage
 from standalone.apiserver.kinds import Kind
 from standalone.apiserver.tables_cells import AGE, NAME, Column, Obj, age_of
 
 IncludeObject = Literal["Metadata", "None", "Object"]
 _DEFAULT = (NAME, AGE)
-_COLUMNS = {**tables_core.COLUMNS, **tables_pods.COLUMNS}
+_COLUMNS = {**tables_core.COLUMNS, **tables_pods.COLUMNS, **tables_storage.COLUMNS}
 
 
 def render_table(

@@ -93,27 +93,6 @@ def _node_address(kind: str) -> _Cell:
     return cell
 
 
-_MODES = {
-    "ReadWriteOnce": "RWO",
-    "ReadOnlyMany": "ROX",
-    "ReadWriteMany": "RWX",
-    "ReadWriteOncePod": "RWOP",
-}
-
-
-def _modes(path: str) -> _Cell:
-    return lambda obj, now: ",".join(_MODES.get(mode, mode) for mode in at(obj, path, []))
-
-
-def _claim_phase(obj: Obj, now: datetime) -> str:
-    return "Terminating" if at(obj, "metadata.deletionTimestamp") else str(at(obj, "status.phase", ""))
-
-
-def _claim_of(volume: Obj, now: datetime) -> str:
-    claim = at(volume, "spec.claimRef")
-    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
-
-
 def _event_object(event: Obj, now: datetime) -> str:
     target = event.get("involvedObject") or event.get("regarding") or {}
     return f"{str(target.get('kind', '')).lower()}/{target.get('name', '')}"
@@ -222,6 +201,30 @@ def _ingress_address(ingress: Obj, now: datetime) -> str:
     return ",".join(str(one) for one in found if one)
 
 
+def _class_parameters(obj: Obj, now: datetime) -> str:
+    named = at(obj, "spec.parameters")
+    if not named:
+        return NONE
+    group = f".{named['apiGroup']}" if named.get("apiGroup") else ""
+    return f"{named.get('kind', '')}{group}/{named.get('name', '')}"
+
+
+def _quota(quota: Obj, *, is_limit: bool) -> str:
+    hard, used = at(quota, "status.hard", {}), at(quota, "status.used", {})
+    names = sorted(name for name in hard if name.startswith("limits") is is_limit)
+    return ", ".join(f"{name}: {used.get(name, '0')}/{hard[name]}" for name in names)
+
+
+def _owner(obj: Obj, now: datetime) -> str:
+    """The controller of an object as ``deployment.apps/name``."""
+    for owner in at(obj, "metadata.ownerReferences", []):
+        if owner.get("controller"):
+            group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+            kind = str(owner.get("kind", "")).lower()
+            return f"{kind}{f'.{group}' if group else ''}/{owner.get('name', '')}"
+    return NONE
+
+
 COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     ("", "Service"): (
         NAME,
@@ -256,30 +259,6 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         field("Kernel-Version", "status.nodeInfo.kernelVersion", UNKNOWN, priority=1),
         field("Container-Runtime", "status.nodeInfo.containerRuntimeVersion", UNKNOWN, priority=1),
     ),
-    ("", "PersistentVolumeClaim"): (
-        NAME,
-        Column("Status", _claim_phase),
-        field("Volume", "spec.volumeName"),
-        field("Capacity", "status.capacity.storage"),
-        Column("Access Modes", _modes("status.accessModes")),
-        field("StorageClass", "spec.storageClassName"),
-        field("VolumeAttributesClass", "spec.volumeAttributesClassName", "<unset>"),
-        AGE,
-        field("VolumeMode", "spec.volumeMode", "<unset>", priority=1),
-    ),
-    ("", "PersistentVolume"): (
-        NAME,
-        field("Capacity", "spec.capacity.storage"),
-        Column("Access Modes", _modes("spec.accessModes")),
-        field("Reclaim Policy", "spec.persistentVolumeReclaimPolicy"),
-        Column("Status", _claim_phase),
-        Column("Claim", _claim_of),
-        field("StorageClass", "spec.storageClassName"),
-        field("VolumeAttributesClass", "spec.volumeAttributesClassName", "<unset>"),
-        field("Reason", "status.reason"),
-        AGE,
-        field("VolumeMode", "spec.volumeMode", "<unset>", priority=1),
-    ),
     ("", "Event"): _EVENT,
     ("events.k8s.io", "Event"): _EVENT,
     ("coordination.k8s.io", "Lease"): (NAME, field("Holder", "spec.holderIdentity"), AGE),
@@ -309,6 +288,12 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         Column("Pod-Selector", lambda obj, now: selector_text(at(obj, "spec.podSelector"))),
         AGE,
     ),
+    ("networking.k8s.io", "IngressClass"): (
+        NAME,
+        field("Controller", "spec.controller"),
+        Column("Parameters", _class_parameters),
+        AGE,
+    ),
     ("networking.k8s.io", "Ingress"): (
         NAME,
         field("Class", "spec.ingressClassName", NONE),
@@ -321,14 +306,6 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     ("rbac.authorization.k8s.io", "ClusterRole"): (NAME, CREATED_AT),
     ("rbac.authorization.k8s.io", "RoleBinding"): _BINDING,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _BINDING,
-    ("storage.k8s.io", "StorageClass"): (
-        NAME,
-        field("Provisioner", "provisioner"),
-        field("ReclaimPolicy", "reclaimPolicy", "Delete"),
-        field("VolumeBindingMode", "volumeBindingMode", "Immediate"),
-        field("AllowVolumeExpansion", "allowVolumeExpansion", False),
-        AGE,
-    ),
     ("scheduling.k8s.io", "PriorityClass"): (
         NAME,
         field("Value", "value", 0, type="integer"),
@@ -347,6 +324,17 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         AGE,
     ),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (NAME, CREATED_AT),
-    ("", "ResourceQuota"): (NAME, AGE),
+    ("", "ResourceQuota"): (
+        NAME,
+        AGE,
+        Column("Request", lambda obj, now: _quota(obj, is_limit=False)),
+        Column("Limit", lambda obj, now: _quota(obj, is_limit=True)),
+    ),
+    ("apps", "ControllerRevision"): (
+        NAME,
+        Column("Controller", _owner),
+        field("Revision", "revision", 0, type="integer"),
+        AGE,
+    ),
     ("", "LimitRange"): (NAME, CREATED_AT),
 }

@@ -159,3 +159,74 @@ def test_what_comes_with_a_row():
     whole = tables.render_table(kind, [obj], now=NOW, include_object="Object", with_headers=False)
     assert whole["rows"][0]["object"] == obj and whole["columnDefinitions"] == []
     assert "object" not in tables.render_table(kind, [obj], now=NOW, include_object="None")["rows"][0]
+
+
+KUBECTL = """
+Pod: NAME READY STATUS RESTARTS AGE | IP NODE NOMINATED-NODE READINESS-GATES
+Deployment: NAME READY UP-TO-DATE AVAILABLE AGE | CONTAINERS IMAGES SELECTOR
+ReplicaSet: NAME DESIRED CURRENT READY AGE | CONTAINERS IMAGES SELECTOR
+StatefulSet: NAME READY AGE | CONTAINERS IMAGES
+DaemonSet: NAME DESIRED CURRENT READY UP-TO-DATE AVAILABLE NODE-SELECTOR AGE | CONTAINERS IMAGES SELECTOR
+ControllerRevision: NAME CONTROLLER REVISION AGE |
+Job: NAME STATUS COMPLETIONS DURATION AGE | CONTAINERS IMAGES SELECTOR
+CronJob: NAME SCHEDULE TIMEZONE SUSPEND ACTIVE LAST-SCHEDULE AGE | CONTAINERS IMAGES SELECTOR
+Service: NAME TYPE CLUSTER-IP EXTERNAL-IP PORT(S) AGE | SELECTOR
+Endpoints: NAME ENDPOINTS AGE |
+EndpointSlice: NAME ADDRESSTYPE PORTS ENDPOINTS AGE |
+ConfigMap: NAME DATA AGE |
+Secret: NAME TYPE DATA AGE |
+ServiceAccount: NAME SECRETS AGE |
+Namespace: NAME STATUS AGE |
+Node: NAME STATUS ROLES AGE VERSION | INTERNAL-IP EXTERNAL-IP OS-IMAGE KERNEL-VERSION CONTAINER-RUNTIME
+PersistentVolumeClaim: NAME STATUS VOLUME CAPACITY ACCESS-MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE | VOLUMEMODE
+PersistentVolume: NAME CAPACITY ACCESS-MODES RECLAIM-POLICY STATUS CLAIM STORAGECLASS VOLUMEATTRIBUTESCLASS REASON AGE | VOLUMEMODE
+StorageClass: NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE |
+ResourceQuota: NAME AGE REQUEST LIMIT |
+LimitRange: NAME CREATED-AT |
+Event: LAST-SEEN TYPE REASON OBJECT MESSAGE | SUBOBJECT SOURCE FIRST-SEEN COUNT NAME
+Lease: NAME HOLDER AGE |
+HorizontalPodAutoscaler: NAME REFERENCE TARGETS MINPODS MAXPODS REPLICAS AGE |
+PodDisruptionBudget: NAME MIN-AVAILABLE MAX-UNAVAILABLE ALLOWED-DISRUPTIONS AGE |
+NetworkPolicy: NAME POD-SELECTOR AGE |
+Ingress: NAME CLASS HOSTS ADDRESS PORTS AGE |
+IngressClass: NAME CONTROLLER PARAMETERS AGE |
+Role: NAME CREATED-AT |
+ClusterRole: NAME CREATED-AT |
+RoleBinding: NAME ROLE AGE | USERS GROUPS SERVICEACCOUNTS
+ClusterRoleBinding: NAME ROLE AGE | USERS GROUPS SERVICEACCOUNTS
+PriorityClass: NAME VALUE GLOBAL-DEFAULT AGE PREEMPTIONPOLICY |
+MutatingWebhookConfiguration: NAME WEBHOOKS AGE |
+ValidatingWebhookConfiguration: NAME WEBHOOKS AGE |
+CustomResourceDefinition: NAME CREATED-AT |
+"""
+"""What kubectl 1.32 prints of each kind; after the bar what only ``-o wide`` shows."""
+
+
+@pytest.mark.parametrize("line", KUBECTL.strip().splitlines(), ids=lambda line: line.partition(":")[0])
+def test_columns_are_kubectls(line):
+    name, _, rest = line.partition(": ")
+    narrow, _, wide = rest.partition("|")
+    kind = next(kind for kind in CORE if kind.kind == name)
+    columns = tables.render_table(kind, [], now=NOW)["columnDefinitions"]
+    shown = {0: [], 1: []}
+    for column in columns:
+        shown[column["priority"]].append(column["name"].upper().replace(" ", "-"))
+    assert shown == {0: narrow.split(), 1: wide.split()}
+
+
+def test_every_stored_kind_has_its_columns():
+    listed = {line.partition(":")[0] for line in KUBECTL.strip().splitlines()}
+    assert {kind.kind for kind in CORE if "list" in kind.verbs} <= listed
+
+
+def test_quotas_classes_and_revisions():
+    quota = {"status": {"hard": {"limits.cpu": "2", "pods": "3", "cpu": "1"}, "used": {"pods": "1"}}}
+    shown = row("", "ResourceQuota", quota)
+    assert (shown["Request"], shown["Limit"]) == ("cpu: 0/1, pods: 1/3", "limits.cpu: 0/2")
+    annotated = {"metadata": meta(annotations={"storageclass.kubernetes.io/is-default-class": "true"})}
+    assert row("storage.k8s.io", "StorageClass", annotated)["Name"] == "x (default)"
+    owner = {"controller": True, "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web"}
+    revision = {"metadata": meta(ownerReferences=[owner]), "revision": 3}
+    assert row("apps", "ControllerRevision", revision)["Controller"] == "statefulset.apps/web"
+    spec = {"controller": "c", "parameters": {"apiGroup": "x.io", "kind": "P", "name": "n"}}
+    assert row("networking.k8s.io", "IngressClass", {"spec": spec})["Parameters"] == "P.x.io/n"
