@@ -36,6 +36,8 @@ class SklearnModel(Model):
         self._policy = loading.policy_of(environ.get("WAKEFUL_PICKLE", ""))
         self._wants_proba = environ.get("PREDICT_PROBA", "false").lower() == "true"
         self._estimator: Any = None
+        self._width: int | None = None
+        self._names: list[str] | None = None
 
     def load(self) -> None:
         warnings.filterwarnings("ignore", message=FITTED_WARNING)
@@ -45,6 +47,10 @@ class SklearnModel(Model):
                 f"PREDICT_PROBA=true, but {type(estimator).__name__} has no predict_proba: unset it"
             )
         self._estimator = estimator
+        width = getattr(estimator, "n_features_in_", None)
+        self._width = None if width is None else int(width)
+        names = getattr(estimator, "feature_names_in_", None)
+        self._names = None if names is None else [str(name) for name in names]
 
     def unload(self) -> None:
         self._estimator = None
@@ -53,7 +59,7 @@ class SklearnModel(Model):
         return "sklearn"
 
     def inputs(self) -> list[TensorSpec]:
-        width = self._width()
+        width = self._width
         return [TensorSpec("input-0", "FP64", (-1, -1 if width is None else width))]
 
     def outputs(self) -> list[TensorSpec]:
@@ -69,12 +75,12 @@ class SklearnModel(Model):
         if isinstance(payload, InferRequest):
             if len(payload.inputs) == 1:
                 self._check_width(payload.inputs[0].shape, _described(payload.inputs))
-            matrix = rows.of_tensors(payload.inputs, self._names())
+            matrix = rows.of_tensors(payload.inputs, self._names)
             self._check_width(matrix.shape, _described(payload.inputs))
             return InferResponse([arrays.from_array("output-0", np.asarray(self._run(matrix)))])
         if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
             payload = v1.decode_object(payload)
-        matrix = rows.of_rows(v1.rows(payload), self._names())
+        matrix = rows.of_rows(v1.rows(payload), self._names)
         self._check_width(matrix.shape, '"instances"')
         result = self._run(matrix)
         return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
@@ -93,16 +99,8 @@ class SklearnModel(Model):
                 )
             raise InvalidError(f"{type(self._estimator).__name__} refuses the input: {text}") from error
 
-    def _width(self) -> int | None:
-        width = getattr(self._estimator, "n_features_in_", None)
-        return int(width) if width is not None else None
-
-    def _names(self) -> list[str] | None:
-        names = getattr(self._estimator, "feature_names_in_", None)
-        return None if names is None else [str(name) for name in names]
-
     def _check_width(self, shape: tuple[int, ...], what: str) -> None:
-        width = self._width()
+        width = self._width
         if width is None:
             return
         if len(shape) != 2 or shape[1] != width:

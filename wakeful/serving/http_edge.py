@@ -11,7 +11,6 @@ cancellation.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -20,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
-from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2
+from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2, ids
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_routes import Kind, Route
 from wakeful.serving.model import Context
@@ -169,7 +168,7 @@ def _request_id(headers: Mapping[str, str]) -> str:
     given = headers.get(REQUEST_ID, "")
     if given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii():
         return given
-    return uuid.uuid4().hex
+    return ids.request_id()
 
 
 def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> web.Response:

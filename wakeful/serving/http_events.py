@@ -11,7 +11,6 @@ Invariant: the answer has a new id and time, and is structured exactly if the re
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from multidict import CIMultiDictProxy
 from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import cloudevents, v1
 from wakeful.core.protocol.problem import parse_json
+from wakeful.serving import ids
 
 RESPONSE_TYPE = "io.kserve.inference.response"
 SOURCE_PREFIX = "io.kserve.inference."
@@ -104,7 +104,7 @@ def answer(received: Received, model: str, result: Any, names: Naming) -> tuple[
     is_raw = isinstance(result, bytes)
     data = result if is_raw else json.dumps(result, default=_plain).encode()
     event = cloudevents.Event(
-        id=str(uuid.uuid4()),
+        id=ids.answer_id(),
         source=names.source or SOURCE_PREFIX + model,
         type=names.type,
         time=datetime.now(UTC).isoformat(),

@@ -9,7 +9,6 @@ Invariant: the answer holds exactly the outputs that the request lists, or all o
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, v1
+from wakeful.serving import ids
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
@@ -41,7 +41,7 @@ async def infer(
     result = await plane.call(entry, "predict", request, context)
     response = _as_response(result, entry.model.name)
     response.model_name = entry.model.name
-    response.id = request.id or response.id or str(uuid.uuid4())
+    response.id = request.id or response.id or ids.answer_id()
     response.outputs = oip.select_outputs(request, response)
     return _plain(response, oip_binary.binary_names(request, response.outputs))
 
