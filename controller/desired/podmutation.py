@@ -8,6 +8,7 @@ Invariant: idempotent; a mutated pod passes through unchanged, as reinvocation d
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -125,15 +126,15 @@ def _with_initializer(
 ) -> Obj:
     credentials = _credentials(pod, downloads, facts, config)
     arguments: list[str] = []
-    mounts: list[Obj] = []
-    volumes: list[Obj] = []
-    for index, item in enumerate(downloads):
+    for item in downloads:
         uri = credentials.uri or item.uri
         _check_uri(uri)
         arguments += [uri, item.mount_path]
-        name = PROVISION_VOLUME if index == 0 else f"{PROVISION_VOLUME}-{index}"
-        volumes.append({"name": name, "emptyDir": {}})
-        mounts.append({"name": name, "mountPath": item.mount_path})
+    mounts = [
+        {"name": PROVISION_VOLUME if index == 0 else f"{PROVISION_VOLUME}-{index}", "mountPath": path}
+        for index, path in enumerate(_provision_paths([item.mount_path for item in downloads]))
+    ]
+    volumes: list[Obj] = [{"name": mount["name"], "emptyDir": {}} for mount in mounts]
     container = _initializer(pod, config, arguments, credentials)
     extra = [*credentials.volumes]
     own_mounts = [*mounts, *credentials.mounts]
@@ -146,6 +147,12 @@ def _with_initializer(
     spec = pod["spec"]
     initializers = [*mappings(spec.get("initContainers")), container]
     return {**pod, "spec": {**spec, "initContainers": initializers, "volumes": [*spec["volumes"], *extra]}}
+
+
+def _provision_paths(mount_paths: list[str]) -> list[str]:
+    """Where the downloads' volume goes: one at their common parent, as in KServe; one each where that is the root."""
+    parent = posixpath.commonpath(mount_paths)
+    return [parent] if parent != "/" else mount_paths
 
 
 def _initializer(pod: Obj, config: StorageConfig, arguments: list[str], credentials: Credentials) -> Obj:

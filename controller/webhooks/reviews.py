@@ -86,7 +86,7 @@ class Reviewer:
             for item in self._cache.items(resource)
             if not namespaced or mapping(item.get("metadata")).get("namespace") == review.namespace
         ]
-        problems = servingruntime.validate(review.obj, others)
+        problems = servingruntime.validate(review.obj, others, review.old)
         return Verdict(_refusal(problems)) if problems else Verdict()
 
     async def mutate_pod(self, review: Review) -> Verdict:

@@ -104,12 +104,19 @@ RUNTIME_POD_FIELDS = (
 """What a runtime brings besides containers. KServe drops ``hostIPC``; it is meant, so it is kept here."""
 
 
-def validate(obj: Obj, others: list[Obj]) -> list[Problem]:
-    """What makes the runtime unusable or ambiguous beside ``others`` (same kind and scope). Disabled ones pass."""
+PARALLEL_SIZES = ("pipelineParallelSize", "tensorParallelSize")
+PARALLEL_VARIABLES = ("PIPELINE_PARALLEL_SIZE", "TENSOR_PARALLEL_SIZE")
+
+
+def validate(obj: Obj, others: list[Obj], old: Obj | None = None) -> list[Problem]:
+    """What makes the runtime unusable, or ambiguous beside ``others`` (same kind and scope). Disabled ones pass."""
     runtime = parse(obj)
     if runtime.is_disabled:
         return []
-    problems = _own_problems(runtime)
+    problems = [*_own_problems(runtime), *_worker_problems(mapping(obj.get("spec")).get("workerSpec"))]
+    if old is not None and parse(old).is_multi_node and not runtime.is_multi_node:
+        message = "workerSpec cannot be removed: running workers would be left behind; make another runtime"
+        problems.append(Problem("spec.workerSpec", message, ProblemReason.FORBIDDEN))
     for other in (parse(item) for item in others):
         if other.name != runtime.name and not other.is_disabled:
             problems += _clashes(runtime, other)
@@ -132,6 +139,26 @@ def _own_problems(runtime: Runtime) -> list[Problem]:
             message = f"format {item.name} has different priorities in one runtime; give it one"
             path = f"spec.supportedModelFormats[{index}].priority"
             problems.append(Problem(path, message, ProblemReason.INVALID))
+    return problems
+
+
+def _worker_problems(worker: object) -> list[Problem]:
+    """Rules of ``workerSpec`` (serving on several nodes)."""
+    problems = []
+    containers = mappings(mapping(worker).get("containers"))
+    if len(containers) > 1:
+        message = f"one worker container is allowed and there are {len(containers)}"
+        problems.append(Problem("spec.workerSpec.containers", message, ProblemReason.FORBIDDEN))
+    for index, container in enumerate(containers):
+        for entry in mappings(container.get("env")):
+            if entry.get("name") in (*PARALLEL_VARIABLES, "PYTHONPATH"):
+                path = f"spec.workerSpec.containers[{index}].env"
+                message = f"the variable {entry['name']} is not allowed"
+                problems.append(Problem(path, message, ProblemReason.FORBIDDEN))
+    for key in PARALLEL_SIZES:
+        size = integer(mapping(worker).get(key))
+        if size is not None and size < 1:
+            problems.append(Problem(f"spec.workerSpec.{key}", f"must be at least 1, not {size}"))
     return problems
 
 
