@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         initializer.fetch_all(pairs, settings.load(os.environ), table.open_store)
     except StorageError as error:
         return _fail(redacted(f"{error} [{error.reason}]", os.environ), 1)
+    except Exception as error:  # a defect of ours: still one sentence, and no traceback with addresses in it
+        return _fail(redacted(f"internal error: {type(error).__name__}: {error} [internal]", os.environ), 1)
     except KeyboardInterrupt:
         return _fail("stopped by a signal; the next run goes on where this one ended", 1)
     return 0

@@ -24,17 +24,32 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from storage.errors import Reason, StorageError
 
+CA_FOLDER, CA_NAME = "/etc/ssl/custom-certs", "cabundle.crt"
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How to connect. ``ca_file`` "" means the system's authorities."""
+    """How to connect. Without ``ca_file`` and ``ca_text`` (PEM), the system's authorities are trusted."""
 
     connect_timeout_s: float
     read_timeout_s: float
     verifies: bool = True
     ca_file: str = ""
+    ca_text: str = ""
     is_public_only: bool = False
     pool_size: int = 8
+
+
+def ca_file(environ: Mapping[str, str]) -> str:
+    """The file of trusted authorities that the environment names ("" for the system's), in KServe's order.
+
+    ``AWS_CA_BUNDLE`` first, then the ConfigMap that ``inferenceservice-config`` mounts, then what Python tools know.
+    """
+    named = environ.get("AWS_CA_BUNDLE")
+    if not named and environ.get("CA_BUNDLE_CONFIGMAP_NAME"):
+        folder = environ.get("CA_BUNDLE_VOLUME_MOUNT_POINT") or CA_FOLDER
+        named = f"{folder.rstrip('/')}/{CA_NAME}"
+    return named or environ.get("REQUESTS_CA_BUNDLE") or ""
 
 
 def check_address(address: str, is_public_only: bool) -> None:
@@ -92,7 +107,12 @@ def _checked(connected: socket.socket, is_public_only: bool) -> socket.socket:
 
 
 def _options(policy: Policy) -> dict[str, Any]:
-    context = ssl.create_default_context(cafile=policy.ca_file or None)
+    try:
+        context = ssl.create_default_context(cafile=policy.ca_file or None, cadata=policy.ca_text or None)
+    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
+        what = f"the CA bundle {policy.ca_file}" if policy.ca_file else "the certificate in the Secret"
+        why = "no such file" if isinstance(error, FileNotFoundError) else "it holds no PEM certificate"
+        raise StorageError(Reason.INVALID, f"{what} cannot be used: {why}") from error
     if not policy.verifies:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -39,11 +39,23 @@ BUSY_CODES = frozenset(
 )
 
 
+AWS = "s3.amazonaws.com"
+CONFIG_MEMBERS = (
+    ("region", "region"),
+    ("access_key_id", "key"),
+    ("secret_access_key", "secret"),
+    ("session_token", "token"),
+    ("ca_bundle", "ca_file"),
+    ("certificate", "ca_text"),
+)
+"""Members of a ``storage-config`` entry and what they are here; ``certificate`` is the PEM text itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Where the buckets are and who asks. ``key`` "" with no provider means anonymous."""
 
-    endpoint: str = "s3.amazonaws.com"
+    endpoint: str = AWS
     is_secure: bool = True
     region: str | None = None
     key: str = ""
@@ -51,7 +63,9 @@ class Access:
     token: str | None = None
     verifies: bool = True
     ca_file: str = ""
+    ca_text: str = ""
     is_virtual_host: bool = False
+    is_accelerated: bool = False
     has_provider: bool = False
     """Ask the machine's identity (web identity token, container credentials) where no key is given."""
 
@@ -74,10 +88,11 @@ def access(environ: Mapping[str, str]) -> Access:
         secret=environ.get("AWS_SECRET_ACCESS_KEY", ""),
         token=environ.get("AWS_SESSION_TOKEN") or None,
         verifies=is_true(environ.get("S3_VERIFY_SSL") or "1"),
-        ca_file=environ.get("AWS_CA_BUNDLE", ""),
+        ca_file=connection.ca_file(environ),
         is_virtual_host=is_true(
             environ.get("S3_USER_VIRTUAL_BUCKET") or environ.get("S3_USE_VIRTUAL_BUCKET") or ""
         ),
+        is_accelerated=is_true(environ.get("S3_USE_ACCELERATE") or ""),
         has_provider=any(
             name in environ
             for name in ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -94,7 +109,7 @@ def access(environ: Mapping[str, str]) -> Access:
 
 def _with_config(found: Access, config: Mapping[str, Any]) -> Access:
     changes: dict[str, Any] = {}
-    for name, key in (("region", "region"), ("access_key_id", "key"), ("secret_access_key", "secret")):
+    for name, key in CONFIG_MEMBERS:
         if config.get(name):
             changes[key] = str(config[name])
     if "verify_ssl" in config:
@@ -135,7 +150,8 @@ class S3Store:
         self, bucket: str, found: Access, policy: connection.Policy, proxy: str | None = None
     ) -> None:
         self._bucket = bucket
-        policy = replace(policy, verifies=found.verifies, ca_file=found.ca_file or policy.ca_file)
+        trust = replace(policy, ca_file=found.ca_file, ca_text=found.ca_text)
+        policy = replace(trust, verifies=found.verifies)
         pools = connection.through_proxy(proxy, policy) if proxy else connection.manager(policy)
         try:
             self._client = Minio(
@@ -152,6 +168,8 @@ class S3Store:
             raise StorageError(Reason.INVALID, f"S3 settings are wrong: {_line(error)}") from error
         if found.is_virtual_host:
             self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
+        if found.is_accelerated and found.endpoint == AWS:
+            self._client.enable_accelerate_endpoint()  # type: ignore[no-untyped-call]
 
     def stat(self, key: str) -> ObjectInfo:
         with self._asking(key):

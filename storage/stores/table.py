@@ -22,7 +22,7 @@ def open_store(source: Source, settings: Settings) -> ObjectStore:
     policy = connection.Policy(
         settings.connect_timeout_s,
         settings.read_timeout_s,
-        ca_file=environ.get("AWS_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or "",
+        ca_file=connection.ca_file(environ),
         pool_size=settings.concurrency + 2,
     )
     if source.scheme == "s3":
