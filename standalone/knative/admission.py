@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from standalone.apiserver.ports import Denied, Review, Reviewer
+from standalone.knative.settings import ServingConfig, with_configmap
 from wakeful.core.api import knative_serving_kinds as kinds
 from wakeful.core.api import knative_serving_names as names
 from wakeful.core.api.knative_serving_config import parse_defaults, parse_features
@@ -66,8 +67,10 @@ class Admission:
         metadata = review.obj["metadata"]
         if metadata.get("namespace") != names.SYSTEM_NAMESPACE:
             return
+        name, data = str(metadata.get("name")), _texts(review.obj.get("data"))
         try:
-            Admission().load(str(metadata.get("name")), _texts(review.obj.get("data")))
+            Admission().load(name, data)
+            with_configmap(ServingConfig(), name, data)
         except ValueError as error:
             raise Denied(
                 f'admission webhook "{CONFIG_VALIDATION}" denied the request: validation failed: {error}',

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wakeful.core.api import knative_serving_names as names
-from wakeful.core.scaling import durations
+from wakeful.core.scaling.config_values import read_seconds
 
 Obj = dict[str, Any]
 DISABLED = None
@@ -39,10 +39,12 @@ def parse_retention(data: Mapping[str, str]) -> Retention:
         text = data.get(key)
         if text is None:
             return default
-        try:
-            return DISABLED if text == "disabled" else durations.parse(text)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from None
+        if text == "disabled":
+            return DISABLED
+        found = read_seconds(key, text)
+        if found < 0:
+            raise ValueError(f"{key} = {text}, want 0s or more, or disabled")
+        return found
 
     def count(key: str, default: int | None) -> int | None:
         text = data.get(key)
@@ -51,7 +53,7 @@ def parse_retention(data: Mapping[str, str]) -> Retention:
         if text == "disabled":
             return DISABLED
         if not text.isdigit():
-            raise ValueError(f"{key}: {text!r} is not a whole number of 0 or more")
+            raise ValueError(f"{key}: {text!r} is not a whole number of 0 or more, nor disabled")
         return int(text)
 
     least, most = count("min-non-active-revisions", base.least), count("max-non-active-revisions", base.most)

@@ -251,7 +251,7 @@ def test_a_revision_is_immutable() -> None:
 
 
 def test_config_maps_are_checked() -> None:
-    bad = {
+    bad: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "config-autoscaler", "namespace": "knative-serving"},

@@ -7,10 +7,15 @@ Invariant: a bad value raises ``ValueError`` that names key and value; the empty
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from wakeful.core.scaling.config_values import read_flag, read_integer
+
 RESOURCES = ("cpu", "memory", "ephemeral-storage")
+QUANTITY = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
+CONTAINER_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +55,20 @@ def parse_defaults(data: Mapping[str, str]) -> Defaults:
     base = Defaults()
 
     def number(key: str, default: int) -> int:
-        text = data.get(key, "")
-        try:
-            return int(text) if text else default
-        except ValueError:
-            raise ValueError(f"{key}: {text!r} is not a whole number") from None
+        return read_integer(key, data[key]) if data.get(key) else default
 
     def flag(key: str, default: bool) -> bool:
-        return data[key].strip().lower() == "true" if data.get(key) else default
+        return read_flag(key, data[key]) if data.get(key) else default
 
     def amounts(suffix: str) -> dict[str, str]:
         named = ((name, data.get(f"revision-{name}-{suffix}", "")) for name in RESOURCES)
-        return {name: text for name, text in named if text}
+        found = {name: text for name, text in named if text}
+        for name, text in found.items():
+            if not QUANTITY.fullmatch(text):
+                raise ValueError(
+                    f'revision-{name}-{suffix}: {text!r} is not a quantity such as "500m" or "1Gi"'
+                )
+        return found
 
     found = Defaults(
         timeout_s=number("revision-timeout-seconds", base.timeout_s),
@@ -89,6 +96,19 @@ def _check(found: Defaults) -> None:
             f"revision-timeout-seconds ({found.timeout_s}) cannot be greater than max-revision-timeout-seconds "
             f"({found.max_timeout_s})"
         )
+    for key, seconds in (
+        ("revision-timeout-seconds", found.timeout_s),
+        ("revision-response-start-timeout-seconds", found.response_start_timeout_s),
+        ("revision-idle-timeout-seconds", found.idle_timeout_s),
+    ):
+        if seconds < 0:
+            raise ValueError(f"{key} = {seconds}, want 0 or more")
+    for key, name in (
+        ("container-name-template", found.container_name),
+        ("init-container-name-template", found.init_container_name),
+    ):
+        if not CONTAINER_NAME.fullmatch(name):
+            raise ValueError(f"{key}: {name!r} is no DNS 1123 label (Go templates are not filled in here)")
     if found.max_concurrency < 1:
         raise ValueError(f"container-concurrency-max-limit = {found.max_concurrency}, want 1 or more")
     if not 0 <= found.concurrency <= found.max_concurrency:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wakeful.core.scaling import durations
+from wakeful.core.scaling.config_values import read_flag, read_integer, read_number, read_seconds
 from wakeful.core.scaling.settings import AutoscalerConfig
 
 _NUMBERS = {
@@ -48,24 +48,24 @@ def parse_config(data: Mapping[str, str]) -> AutoscalerConfig:
     fields: dict[str, float | int | bool | str] = {}
     for key, name in _NUMBERS.items():
         if key in data:
-            fields[name] = _number(key, data[key])
+            fields[name] = read_number(key, data[key])
     for key, name in _FRACTIONS.items():
         if key in data:
-            number = _number(key, data[key])
+            number = read_number(key, data[key])
             fields[name] = number if 0 < number <= 1 else number / 100
     if "panic-threshold-percentage" in data:
         fields["panic_threshold"] = (
-            _number("panic-threshold-percentage", data["panic-threshold-percentage"]) / 100
+            read_number("panic-threshold-percentage", data["panic-threshold-percentage"]) / 100
         )
     for key, name in _SECONDS.items():
         if key in data:
-            fields[name] = _seconds(key, data[key])
+            fields[name] = read_seconds(key, data[key])
     for key, name in _INTEGERS.items():
         if key in data:
-            fields[name] = _integer(key, data[key])
+            fields[name] = read_integer(key, data[key])
     for key, name in _BOOLEANS.items():
         if key in data:
-            fields[name] = data[key].strip().lower() == "true"
+            fields[name] = read_flag(key, data[key])
     if data.get("pod-autoscaler-class"):
         fields["autoscaler_class"] = data["pod-autoscaler-class"]
     config = AutoscalerConfig(**fields)  # type: ignore[arg-type]
@@ -81,6 +81,8 @@ def _check(config: AutoscalerConfig) -> None:
     for key, value, is_good, want in (*_rate_bounds(config), *_window_bounds(config), *_scale_bounds(config)):
         if not is_good:
             raise ValueError(f"{key} = {value:g}, want {want}")
+    if config.max_scale and config.min_scale > config.max_scale:
+        raise ValueError(f"min-scale = {config.min_scale}, want at most max-scale ({config.max_scale})")
     if config.max_scale_limit and not 1 <= config.max_scale <= config.max_scale_limit:
         raise ValueError(
             f"max-scale = {config.max_scale}, want 1 to max-scale-limit ({config.max_scale_limit})"
@@ -126,24 +128,3 @@ def _scale_bounds(config: AutoscalerConfig) -> list[Bound]:
         ("max-scale", config.max_scale, config.max_scale >= 0, "0 or more"),
         ("max-scale-limit", config.max_scale_limit, config.max_scale_limit >= 0, "0 or more"),
     ]
-
-
-def _number(key: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{key}: {text!r} is not a number") from None
-
-
-def _integer(key: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{key}: {text!r} is not a whole number") from None
-
-
-def _seconds(key: str, text: str) -> float:
-    try:
-        return durations.parse(text)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
