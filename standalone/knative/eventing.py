@@ -230,13 +230,22 @@ def _inherited(broker: Obj | None) -> Found | None:
 
 
 def _references(obj: Obj) -> Iterator[Key]:
-    """(kind, namespace, name) of every object that ``obj`` sends to."""
+    """(kind, namespace, name) of every object that ``obj`` sends to or depends on."""
     spec = mapping(obj.get("spec"))
-    for destination in (spec.get("subscriber"), mapping(spec.get("delivery")).get("deadLetterSink")):
-        reference = mapping(mapping(destination).get("ref"))
+    sink = mapping(spec.get("delivery")).get("deadLetterSink")
+    references = [mapping(mapping(destination).get("ref")) for destination in (spec.get("subscriber"), sink)]
+    for reference in (*references, _dependency_of(obj)):
         if reference:
             namespace = str(reference.get("namespace") or obj["metadata"]["namespace"])
             yield str(reference.get("kind")), namespace, str(reference.get("name"))
+
+
+def _dependency_of(obj: Obj) -> Obj:
+    text = mapping(obj["metadata"].get("annotations")).get(eventing.DEPENDENCY)
+    try:
+        return mapping(json.loads(str(text))) if text else {}
+    except ValueError:
+        return {}
 
 
 def _key(kind: str, obj: Obj) -> Key:

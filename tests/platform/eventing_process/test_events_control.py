@@ -169,7 +169,7 @@ async def test_dependency(world: World) -> None:
     await make_knative_service(world)
     ready = {"status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}]}}
     await world.client.patch(KSERVICES, world.namespace, "x", ready, subresource="status")
-    await world.until(TRIGGERS, "t", is_ready, within_s=12.0)
+    await world.until(TRIGGERS, "t", is_ready, within_s=3.0)
 
 
 @pytest.mark.parametrize(
