@@ -70,6 +70,8 @@ class Admission:
         self._webhooks[resource] = [
             webhook for entry in entries for webhook in entry.load().get("webhooks") or ()
         ]
+        if self._webhooks[resource]:
+            self._client.prepare()
 
     async def mutate(self, call: Call, obj: Obj | None, old: Obj | None) -> Obj | None:
         """The object after mutation (the same dictionary or another). Raises ``StatusError``."""

@@ -169,6 +169,7 @@ class Container:
         self.idle.clear()
         self.state.id, self.state.via = order.id, started.via
         self.state.state = {"running": {"startedAt": pod_status.stamp(started.at)}}
+        self.state.is_started = "startupProbe" not in self.spec
         self._around.on_change()
         if not is_quiet:
             self._emit("Normal", "Started", f"Started container {self.state.name}")
