@@ -102,7 +102,7 @@ class Router:
             )
             request.user = User(name, groups)
 
-    def _other(self, request: Request) -> Answer | None:
+    def _other(self, request: Request) -> Answer | Awaitable[Answer] | None:
         if request.method not in ("GET", "HEAD"):
             return None
         path = request.path

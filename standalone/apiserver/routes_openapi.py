@@ -9,8 +9,10 @@ Invariant: every group version in the index can be fetched, and a hash never nam
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+from collections.abc import Awaitable
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +43,7 @@ class OpenApi:
         self._cache: dict[str, bytes] = {}
         self._tags: dict[str, str] = {}
 
-    def answer(self, request: Request) -> Response | None:
+    def answer(self, request: Request) -> Response | Awaitable[Response] | None:
         """A document; None for an unknown path."""
         if self._generation != self._registry.generation:
             self._generation = self._registry.generation
@@ -74,7 +76,7 @@ class OpenApi:
             self._tags[path] = _hash(kinds)
         return self._tags[path]
 
-    def _v2(self, request: Request) -> Response:
+    def _v2(self, request: Request) -> Response | Awaitable[Response]:
         media = _choose(request, _V2_ACCEPTED)
         tag = self._tag("", self._registry.kinds())
         name = "v2" if media in _JSON_ACCEPTED else "v2-protobuf"
@@ -83,11 +85,15 @@ class OpenApi:
         if _has(request, tag):
             return Response(304, b"", content, headers)
         body = self._cache.get(name)
-        if body is None:
-            from standalone.apiserver.schema import openapi, openapi_proto
+        if body is not None:
+            return Response(200, body, content, headers)
+        return self._build_v2(name, content, headers)
 
-            document = openapi.build_v2(self._registry.kinds())
-            body = orjson.dumps(document) if name == "v2" else openapi_proto.encode(document)
+    async def _build_v2(self, name: str, content: str, headers: tuple[tuple[str, str], ...]) -> Response:
+        """The first time: half a second of work for all kinds together, on a thread so that others are served."""
+        generation, kinds = self._generation, self._registry.kinds()
+        body = await asyncio.to_thread(_encode_v2, kinds, name == "v2")
+        if generation == self._generation:
             self._cache[name] = body
         return Response(200, body, content, headers)
 
@@ -116,6 +122,13 @@ class OpenApi:
 
             body = self._cache[path] = orjson.dumps(openapi.build_v3(kinds))
         return Response(200, body, headers=headers)
+
+
+def _encode_v2(kinds: list[Kind], is_json: bool) -> bytes:
+    from standalone.apiserver.schema import openapi, openapi_proto
+
+    document = openapi.build_v2(kinds)
+    return orjson.dumps(document) if is_json else openapi_proto.encode(document)
 
 
 def _choose(request: Request, more: tuple[str, ...]) -> str:
