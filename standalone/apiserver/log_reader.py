@@ -1,7 +1,8 @@
 """Reads the log files of a pod's containers: from the end, since an instant, and as they grow.
 
 Called by ``handlers_pods``. The node writes ``D/pods/UID/logs/CONTAINER.log`` (and ``CONTAINER.previous.log`` of the
-run before), each line ``TIMESTAMP stdout|stderr F|P TEXT`` as a container runtime does, or plain text.
+run before), each line ``TIMESTAMP stdout|stderr F|P TEXT`` as a container runtime does (``P``: the line goes on in the
+next), or plain text.
 Reads in bounded pieces. Invariant: a line is given once, whole, in file order; rotation starts the new file at its
 beginning.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 PIECE_BYTES = 256 * 1024
 MAX_LINE_BYTES = 1024 * 1024
 _STAMPED = re.compile(
-    rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) (?:(?:stdout|stderr) [FP] ?)?"
+    rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) (?:(?:stdout|stderr) ([FP]) ?)?"
 )
 
 
@@ -42,6 +43,8 @@ class LogFile:
         self._position = 0
         self._inode = 0
         self._left = query.limit_bytes
+        self._is_inside = False
+        """Whether the last piece was a part (``P``) of a line that goes on."""
 
     def start(self) -> None:
         """Go to the first wanted line."""
@@ -95,8 +98,9 @@ class LogFile:
             return line + b"\n"
         if self._query.since_stamp and found[1].decode() < self._query.since_stamp:
             return None
-        text = line[found.end() :] + b"\n"
-        return found[1] + b" " + text if self._query.with_timestamps else text
+        is_first, self._is_inside = not self._is_inside, found[2] == b"P"
+        text = line[found.end() :] + (b"" if self._is_inside else b"\n")
+        return found[1] + b" " + text if self._query.with_timestamps and is_first else text
 
 
 def _tail_position(descriptor: int, lines: int) -> int:

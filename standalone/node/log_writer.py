@@ -1,12 +1,13 @@
 """A container's log file in the CRI format, with rotation: ``<RFC3339Nano> <stdout|stderr> <F|P> <text>``.
 
-Used inside the shim, read by the API server for ``kubectl logs``. At ``max_bytes`` the file becomes
-``CONTAINER.previous.log`` (one generation is kept). A line longer than 16 KiB is written in parts tagged ``P``.
+Used inside the shim, read by the API server for ``kubectl logs``. When a container starts again, and at
+``max_bytes``, the file becomes ``CONTAINER.previous.log`` (one generation is kept). A line longer than 16 KiB is written in parts tagged ``P``.
 Invariant: memory is bounded by one part per stream; a disk that is full loses output but never the container.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -22,6 +23,8 @@ class LogWriter:
         self._max_bytes = max_bytes
         self._rest = {"stdout": b"", "stderr": b""}
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            self._keep()
         self._open()
 
     def write(self, stream: str, data: bytes) -> None:
@@ -47,11 +50,15 @@ class LogWriter:
         try:
             if self._size and self._size + len(data) > self._max_bytes:
                 os.close(self._descriptor)
-                self._path.replace(self._path.with_name(f"{self._path.stem}.previous.log"))
+                self._keep()
                 self._open()
             self._size += os.write(self._descriptor, data)
         except OSError:
             return
+
+    def _keep(self) -> None:
+        """What is there, of the run before or of too much output, becomes the previous log."""
+        self._path.replace(self._path.with_name(f"{self._path.stem}.previous.log"))
 
     def _open(self) -> None:
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,30 @@
+"""The API server as a process of its own, for tests that kill, fill and starve it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "contracts" / "cluster"))
+
+import pytest
+from server_process import ServerProcess
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A started server on a fresh data directory."""
+    found = ServerProcess(tmp_path / "data")
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for the cases of a file that leave it whole."""
+    found = ServerProcess(tmp_path_factory.mktemp("shared") / "data")
+    found.start()
+    yield found
+    found.stop()
