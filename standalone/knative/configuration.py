@@ -11,6 +11,7 @@ from typing import Literal
 
 from standalone.knative import build_service as build
 from standalone.knative.collect import plan_collection
+from standalone.knative.events import WARNING
 from standalone.knative.resources import CONFIGURATIONS, REVISIONS, Key
 from standalone.knative.settings import ServingConfig
 from standalone.knative.world import World, is_leaving, is_owned, rfc3339
@@ -38,11 +39,32 @@ class ConfigurationController:
         if latest is None:
             made = await self._world.create(REVISIONS, build.build_revision(configuration, rfc3339()))
             latest = made if is_usable(made, configuration) else False
+            if latest:
+                text = f'Created Revision "{made["metadata"]["name"]}"'
+                self._world.tell(CONFIGURATIONS, configuration, "Created", text)
         owned = self._owned(configuration)
         status = build_status(configuration, latest, owned, rfc3339())
         await self._world.write_status(CONFIGURATIONS, configuration, status)
+        self._tell(configuration, status)
         ready = str(status.get("latestReadyRevisionName") or "")
         return await self._collect(configuration, owned, ready)
+
+    def _tell(self, configuration: Obj, status: Obj) -> None:
+        """Events of what has changed from the status before."""
+        old = mapping(configuration.get("status"))
+        before, now = conditions.read(old, "Ready"), conditions.read(status, "Ready")
+        if now.is_true and not before.is_true:
+            self._world.tell(
+                CONFIGURATIONS, configuration, "ConfigurationReady", "Configuration becomes ready"
+            )
+        ready = status.get("latestReadyRevisionName")
+        if ready and ready != old.get("latestReadyRevisionName"):
+            text = f'LatestReadyRevisionName updated to "{ready}"'
+            self._world.tell(CONFIGURATIONS, configuration, "LatestReadyUpdate", text)
+        if now.is_false and (not before.is_false or now.message != before.message):
+            name = status.get("latestCreatedRevisionName")
+            text = f'Latest created revision "{name}" has failed'
+            self._world.tell(CONFIGURATIONS, configuration, "LatestCreatedFailed", text, WARNING)
 
     def _owned(self, configuration: Obj) -> list[Obj]:
         namespace = configuration["metadata"]["namespace"]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standalone.knative import plan_pods
+from standalone.knative.events import WARNING
 from standalone.knative.pod_index import PodIndex
 from standalone.knative.resources import Key, head, owner_reference
 from standalone.knative.world import World, is_leaving
@@ -29,6 +30,8 @@ REFUSED_AGAIN_S = 5.0
 FIRST_TRY_AGAIN_S = 0.1
 PATIENCE_S = 10.0
 DEADLINE_CHECK_S = 10.0
+STATUS_LAG_S = 0.2
+"""How long the status may lag behind new pods: somebody may be waiting for them, and nobody for the count."""
 BURST = 50
 """Pods created or deleted at once for one Deployment; the rest follows in the next pass."""
 
@@ -66,6 +69,9 @@ class DeploymentController:
         deletions = (self._world.delete(PODS, pod) for pod in plan.delete[:BURST])
         await asyncio.gather(*deletions)
         told, retry_s = self._judge(key, refusal)
+        self._tell(deployment, plan, refusal)
+        if plan.create and not plan.delete and refusal is None and plan.create <= BURST:
+            return STATUS_LAG_S
         present = self._world[DEPLOYMENTS].get(*key) or deployment
         at = datetime.now(UTC)
         status = plan_pods.build_status(present, self._pods.of(present), told, at)
@@ -73,6 +79,23 @@ class DeploymentController:
         if max(plan.create, len(plan.delete)) > BURST and refusal is None:
             return 0.0
         return _again_s(present, status) if retry_s is None else retry_s
+
+    def _tell(self, deployment: Obj, plan: plan_pods.Plan, refusal: Refusal | None) -> None:
+        """The Events a cluster's Deployment and ReplicaSet controllers would write."""
+        if refusal is not None and not refusal.is_passing:
+            self._world.tell(
+                DEPLOYMENTS, deployment, "FailedCreate", f"Error creating: {refusal.text}", WARNING
+            )
+            return
+        name = f"{deployment['metadata']['name']}-{plan_pods.template_hash(deployment)}"
+        wanted = int(deployment["spec"].get("replicas", 1))
+        if plan.create and refusal is None:
+            before = max(0, wanted - plan.create)
+            text = f"Scaled up replica set {name} from {before} to {wanted}"
+            self._world.tell(DEPLOYMENTS, deployment, "ScalingReplicaSet", text)
+        elif plan.delete and not plan.create:
+            text = f"Scaled down replica set {name} from {wanted + len(plan.delete)} to {wanted}"
+            self._world.tell(DEPLOYMENTS, deployment, "ScalingReplicaSet", text)
 
     def _judge(self, key: Key, refusal: Refusal | None) -> tuple[str, float | None]:
         """What the status says of a refusal ("" for nothing) and when to try again (None: no need)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from standalone.knative import build_revision as build
 from standalone.knative import revision_status
+from standalone.knative.events import WARNING
 from standalone.knative.pod_index import PodIndex
 from standalone.knative.resources import AUTOSCALERS, REVISIONS, Key
 from standalone.knative.settings import ServingConfig
@@ -109,6 +110,12 @@ class RevisionController:
     async def _write(self, revision: Obj, autoscaler: Obj | None, found: list[Condition]) -> None:
         status = revision_status.build_status(revision, autoscaler, found, rfc3339())
         await self._world.write_status(REVISIONS, revision, status)
+        before, now = conditions.read(revision.get("status"), "Ready"), conditions.read(status, "Ready")
+        if now.is_true and not before.is_true:
+            text = "Revision becomes ready upon all resources being ready"
+            self._world.tell(REVISIONS, revision, "RevisionReady", text)
+        elif now.is_false and (now.reason, now.message) != (before.reason, before.message):
+            self._world.tell(REVISIONS, revision, now.reason, now.message, WARNING)
 
 
 def _initial_replicas(revision: Obj, config: ServingConfig) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from standalone.knative import build_routing as build
 from standalone.knative.configuration import is_ready
+from standalone.knative.events import WARNING
 from standalone.knative.labeler import Labeler
 from standalone.knative.resources import CONFIGURATIONS, INGRESSES, REVISIONS, ROUTES, Key
 from standalone.knative.settings import ServingConfig
@@ -80,7 +81,7 @@ class RouteController:
         by_header = config.features.is_on("tag-header-based-routing")
         state = rollout.render_state(rollouts) if rollouts else ""
         present = await self._ensure_ingress(
-            present, build.build_ingress(route, hosts, splits, state, by_header)
+            route, present, build.build_ingress(route, hosts, splits, state, by_header)
         )
         taken = await self._ensure_placeholders(route, [h.name for h in hosts.values()])
         traffic = targets.render_status(found, lambda tag: hosts[tag].url(config.gateway_port))
@@ -136,9 +137,11 @@ class RouteController:
         now = time.time()
         return [rollout.step(before.get((g.configuration, g.tag)), g, duration_s, now) for g in goals]
 
-    async def _ensure_ingress(self, present: Obj | None, wanted: Obj) -> Obj:
+    async def _ensure_ingress(self, route: Obj, present: Obj | None, wanted: Obj) -> Obj:
         if present is None:
-            return await self._world.create(INGRESSES, wanted)
+            made = await self._world.create(INGRESSES, wanted)
+            self._world.tell(ROUTES, route, "Created", f'Created Ingress "{wanted["metadata"]["name"]}"')
+            return made
         metadata, goal = present["metadata"], wanted["metadata"]
         is_same = present["spec"] == wanted["spec"] and all(
             mapping(metadata.get(key)) == goal[key] for key in ("labels", "annotations")
@@ -156,6 +159,7 @@ class RouteController:
             existing = self._world[SERVICES].get(namespace, name)
             if existing is None:
                 existing = await self._world.create(SERVICES, build.build_placeholder(route, name))
+                self._world.tell(ROUTES, route, "Created", f'Created placeholder service "{name}"')
             if not is_owned(existing, route):
                 taken = name
         for (space, name), obj in list(self._world[SERVICES].store.items()):
@@ -187,6 +191,9 @@ class RouteController:
         parts = [outcome.assigned, outcome.ingress, NO_TLS]
         ready = conditions.roll_up("Ready", parts)
         status["conditions"] = conditions.merge(old.get("conditions"), [ready, *parts], rfc3339())
+        before, now = conditions.read(old, ASSIGNED), outcome.assigned
+        if now.is_false and (now.reason, now.message) != (before.reason, before.message):
+            self._world.tell(ROUTES, route, now.reason, now.message, WARNING)
         return await self._world.write_status(ROUTES, route, status)
 
 

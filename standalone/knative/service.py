@@ -55,7 +55,9 @@ class ServiceController:
         metadata = wanted["metadata"]
         existing = self._world[resource].get(metadata["namespace"], metadata["name"])
         if existing is None:
-            return await self._world.create(resource, wanted)
+            made = await self._world.create(resource, wanted)
+            self._world.tell(KSERVICES, service, "Created", f'Created {wanted["kind"]} "{metadata["name"]}"')
+            return made
         if not is_owned(existing, service) or is_leaving(existing):
             return existing
         changed = build.merge_child(existing, wanted)

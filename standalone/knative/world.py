@@ -14,6 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from standalone.knative.events import NORMAL, Recorder
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
@@ -45,6 +46,7 @@ class World:
 
     def __init__(self, client: KubeClient) -> None:
         self.client = client
+        self._events = Recorder(client)
         self._listeners: dict[Resource, list[OnChange]] = {}
         self._informers = {resource: self._informer(resource) for resource in _CACHED}
         self.configs = Informer(
@@ -75,12 +77,17 @@ class World:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._events.run())
             for informer in (*self._informers.values(), self.configs, self.placeholders):
                 group.create_task(informer.run())
 
     async def synced(self) -> None:
         for informer in (self.configs, self.placeholders, *self._informers.values()):
             await informer.synced()
+
+    def tell(self, resource: Resource, obj: Obj, reason: str, message: str, type_: str = NORMAL) -> None:
+        """An Event about ``obj``; never waits, never fails."""
+        self._events.tell(resource, obj, type_, reason, message)
 
     async def create(self, resource: Resource, obj: Obj) -> Obj:
         """Create ``obj``; where one of that name exists already that one is returned (look at its owner)."""
@@ -111,8 +118,17 @@ class World:
             newest = obj
         if newest.get("status") == status:
             return newest
-        changed = {**newest, "status": status}
-        made = await self.client.replace(resource, newest["metadata"]["namespace"], changed, "status")
+        namespace = newest["metadata"]["namespace"]
+        try:
+            made = await self.client.replace(resource, namespace, {**newest, "status": status}, "status")
+        except ApiError as error:
+            if error.reason != "Conflict":
+                raise
+            # somebody changed the rest of the object and the cache has not heard of it yet
+            newest = await self.client.get(resource, namespace, newest["metadata"]["name"])
+            if newest["metadata"]["uid"] != obj["metadata"].get("uid"):
+                raise
+            made = await self.client.replace(resource, namespace, {**newest, "status": status}, "status")
         self[resource].observe(made)
         return made
 
