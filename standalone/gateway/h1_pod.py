@@ -8,6 +8,7 @@ request and a whole answer, both with a clear end.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import Protocol, cast
 
 import httptools
@@ -38,6 +39,7 @@ class H1PodConnection(Outgoing):
     def __init__(self, keeper: Keeper) -> None:
         super().__init__()
         self._keeper = keeper
+        self._poller = select.poll()
         self._parser = httptools.HttpResponseParser(_Events(self))
         self.inbox = Inbox(self._on_read)
         self.inbox.end()
@@ -61,6 +63,16 @@ class H1PodConnection(Outgoing):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, by duck only
+        self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing has come that the loop has not told us of yet: no end of the connection either.
+
+        A server that closes a kept connection as we use it leaves a request of which nobody knows whether it was read,
+        so this asks the kernel (1 us) rather than the loop, which may be a whole round of events late.
+        """
+        return not self.is_lost and not self._poller.poll(0)
 
     def data_received(self, data: bytes) -> None:
         if self._is_tunnel:

@@ -55,7 +55,7 @@ class Pool:
         oldest = asyncio.get_running_loop().time() - self._limits.pod_idle_s
         while self._idle:
             connection = self._idle.pop()
-            if connection.idle_since >= oldest and not connection.is_lost:
+            if connection.idle_since >= oldest and connection.is_quiet:
                 return connection
             connection.transport.close()
         return None

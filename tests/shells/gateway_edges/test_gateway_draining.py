@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from socket import create_server
 
 import aiohttp
 import pytest
@@ -13,7 +14,10 @@ from gateway_pods import EchoPod
 from gateway_world import World, until
 
 from standalone.gateway import admin
+from standalone.gateway.exchange import Head
 from standalone.gateway.measures import Measures
+from standalone.gateway.pods_pool import Address, Pool
+from standalone.gateway.settings import Limits
 from standalone.node import drain
 from wakeful.kit import httpserver
 
@@ -107,3 +111,21 @@ async def test_a_wake_right_after_the_last_pod_left_is_asked_for_at_once(world: 
         assert asyncio.get_running_loop().time() - began < 0.5
         assert await drain.wait(socket, name, 5) == "drained"
     assert len(world.waker.wakes) == 3
+
+
+async def test_a_kept_connection_that_the_pod_has_closed_is_not_used_again(limits: Limits) -> None:
+    """The close is in the kernel but the loop has not told us yet: a POST sent into it could not be repeated safely."""
+    with create_server(("127.0.0.1", 0)) as listener:
+        pool = Pool(Address(port=listener.getsockname()[1]), limits)
+        call = await pool.call(is_h2=False)
+        theirs, _ = listener.accept()
+        for goes_on in (True, False):
+            call.start(Head(b"GET", b"/", "h", []), [])
+            call.finish(b"", [])
+            theirs.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            assert (await call.answer()).status == 200
+            call.release()
+            if not goes_on:
+                theirs.close()  # nothing is awaited from here on: the loop cannot know
+            assert (pool.take_idle() is call) == goes_on
+        pool.close()
