@@ -90,6 +90,8 @@ class Table:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     shadowed: tuple[tuple[str, tuple[str, str]], ...] = ()
     """(host, Ingress) that lost to an older Ingress with the same host."""
+    fixed: Mapping[str, ToRevision] = field(default_factory=dict)
+    """Hosts whose requests all go to one revision, whatever their path and headers: most of them."""
 
 
 def normal_host(authority: str) -> str:
@@ -120,7 +122,26 @@ def build_table(ingresses: Iterable[Obj]) -> Table:
                     shadowed.append((host, key))
                 else:
                     rules[host] = Rule(key, is_local, paths)
-    return Table(rules, tuple(shadowed))
+    found = ((host, _resolve(rules, host)) for host in rules)
+    fixed = {host: decision for host, decision in found if decision is not None}
+    return Table(rules, tuple(shadowed), fixed)
+
+
+def _resolve(rules: Mapping[str, Rule], host: str) -> ToRevision | None:
+    """The decision for ``host`` where it depends on nothing else."""
+    seen, name = Table(rules), host
+    for _ in range(DEPTH):
+        rule = rules.get(name)
+        if rule is None or len(rule.paths) != 1:
+            return None
+        (path,) = rule.paths
+        if path.prefix != "/" or path.headers or (not path.rewrite_host and len(path.splits) != 1):
+            return None
+        if not path.rewrite_host or normal_host(path.rewrite_host) == name:
+            decision = decide(seen, host, b"/", [], 0.0)
+            return decision if isinstance(decision, ToRevision) else None
+        name = normal_host(path.rewrite_host)
+    return None
 
 
 def _age(ingress: Obj) -> tuple[str, str, str]:
@@ -164,6 +185,9 @@ def decide(
 ) -> ToRevision | NoRoute:
     """Find the revision of a request. ``point`` in [0, 1) chooses among splits."""
     host = normal_host(authority)
+    fixed = table.fixed.get(host)
+    if fixed is not None:
+        return fixed
     path = target.partition(b"?")[0].decode("latin-1")
     appended: Headers = []
     is_inside = is_cluster_name(host)

@@ -118,3 +118,31 @@ def test_splits_follow_percent(point: float) -> None:
 @given(st.text(max_size=40), st.binary(max_size=40))
 def test_never_fails_on_any_host_or_target(host: str, target: bytes) -> None:
     assert isinstance(routing.decide(TABLE, host, target, [], 0.5), NoRoute | ToRevision)
+
+
+def test_a_host_with_one_way_is_decided_beforehand_and_to_the_same_revision() -> None:
+    def rule(host: str, *paths: dict[str, Any], local: bool = False) -> dict[str, Any]:
+        visibility = "ClusterLocal" if local else "ExternalIP"
+        return {"hosts": [host], "visibility": visibility, "http": {"paths": list(paths)}}
+
+    one = {"splits": [{"serviceName": "r1", "serviceNamespace": "ns", "percent": 100}]}
+    two = {"splits": [{"serviceName": f"r{n}", "serviceNamespace": "ns", "percent": 50} for n in (1, 2)]}
+    rules = [
+        rule("one.ns.localhost", one),
+        rule("two.ns.localhost", two),
+        rule("path.ns.localhost", {**one, "path": "/a"}),
+        rule("header.ns.localhost", {**one, "headers": {"x": {"exact": "y"}}}, one),
+        rule("local.ns", one, local=True),
+        rule("hidden.ns.localhost", one, local=True),
+        rule("front.ns.localhost", {"rewriteHost": "local.ns", "splits": []}),
+        rule("circle.ns.localhost", {"rewriteHost": "elcric.ns.localhost", "splits": []}),
+        rule("elcric.ns.localhost", {"rewriteHost": "circle.ns.localhost", "splits": []}),
+        rule("nowhere.ns.localhost", {"rewriteHost": "gone.ns", "splits": []}),
+    ]
+    table = routing.build_table([{"metadata": {"namespace": "ns", "name": "i"}, "spec": {"rules": rules}}])
+    assert sorted(table.fixed) == ["front.ns.localhost", "local.ns", "one.ns.localhost"]
+    plain = routing.Table(table.rules)
+    for host in table.rules:
+        for point in (0.0, 0.99):
+            request = (host + ":80", b"/a?b", [(b"x", b"y")], point)
+            assert routing.decide(table, *request) == routing.decide(plain, *request)
