@@ -1,0 +1,109 @@
+"""A pod that only waits is explained, and what was known of a revision outlives its pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controller_world import World, world
+
+REVISION = "iris-predictor-00001"
+NOT_YET = {"Ready": ("Unknown", "", ""), "ConfigurationsReady": ("Unknown", "", "")}
+GAVE_UP = 'Revision "iris-predictor-00001" failed with message: ReplicaSet "x" has timed out progressing..'
+FAILED = {
+    "Ready": ("False", "RevisionFailed", GAVE_UP),
+    "ConfigurationsReady": ("False", "RevisionFailed", GAVE_UP),
+}
+
+
+def pod(container: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
+    labels = {"serving.knative.dev/revision": REVISION, "serving.kserve.io/inferenceservice": "iris"}
+    probe = {"httpGet": {"path": "/v2/health/ready", "port": 8080}}
+    main = {"name": "kserve-container"} | (container or {})
+    return {
+        "metadata": {"name": "pod-1", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"containers": [{"name": "kserve-container", "readinessProbe": probe}]},
+        "status": {"containerStatuses": [main]} | status,
+    }
+
+
+async def deploying(*pods: dict[str, Any]) -> World:
+    state = world()
+    await state.settle()
+    state.pods = list(pods)
+    state.knative("iris-predictor", REVISION, ready="", **NOT_YET)
+    await state.settle()
+    return state
+
+
+NO_CLAIM = {"reason": "ContainerCreating", "message": 'persistentvolumeclaim "absent" not found'}
+CASES: dict[str, tuple[dict[str, Any], str]] = {
+    "claim": (
+        pod({"state": {"waiting": NO_CLAIM}}),
+        'pod pod-1: container kserve-container is waiting (ContainerCreating): persistentvolumeclaim "absent" not found',
+    ),
+    "port": (
+        pod({"state": {"running": {"startedAt": "T"}}, "ready": False}),
+        "runs since T and is not ready: its readiness probe GET /v2/health/ready on port 8080 has not succeeded yet",
+    ),
+    "download": (
+        pod(initContainerStatuses=[{"name": "storage-initializer", "state": {"running": {}}}]),
+        "init container storage-initializer is running",
+    ),
+    "scheduling": (
+        pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/1 nodes: no gpu"}]),
+        "not scheduled: 0/1 nodes: no gpu",
+    ),
+}
+
+
+@pytest.mark.parametrize(("waiting", "words"), CASES.values(), ids=list(CASES))
+async def test_what_a_pod_waits_for_is_shown(waiting: dict[str, Any], words: str) -> None:
+    state = await deploying(waiting)
+    for type_ in ("PredictorReady", "Ready"):
+        status, reason, message = state.condition(type_)
+        assert (status, reason) == ("Unknown", "PodNotReady") and words in message
+    assert words in state.condition("IngressReady")[2]
+
+
+async def test_nothing_to_say_leaves_no_loose_ends() -> None:
+    state = await deploying(pod({"state": {"waiting": {"reason": "ContainerCreating"}}}))
+    assert state.condition("PredictorReady") == ("Unknown", "", "")
+    assert state.condition("IngressReady")[2] == "PredictorReady is Unknown"
+
+
+async def test_what_it_waited_for_outlives_knatives_deadline() -> None:
+    state = await deploying(pod({"state": {"waiting": NO_CLAIM}}))
+    state.pods = []
+    state.knative("iris-predictor", REVISION, ready="", **FAILED)
+    await state.settle()
+    message = state.condition("PredictorReady")[2]
+    assert message.startswith(GAVE_UP) and message.endswith('persistentvolumeclaim "absent" not found')
+
+
+async def test_a_pods_own_failure_outlives_knatives_deadline() -> None:
+    ended = {
+        "terminated": {
+            "exitCode": 3,
+            "message": "the weights are corrupt",
+            "finishedAt": "2026-01-01T00:00:05Z",
+        }
+    }
+    state = await deploying(pod({"state": ended}))
+    assert state.status["modelStatus"]["lastFailureInfo"]["exitCode"] == 3
+    state.pods = []
+    state.knative("iris-predictor", REVISION, ready="", **FAILED)
+    await state.settle()
+    failure = state.status["modelStatus"]["lastFailureInfo"]
+    assert (failure["exitCode"], failure["message"]) == (3, "the weights are corrupt")
+
+
+async def test_a_server_that_ends_with_0_has_failed_too() -> None:
+    looping = {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"exitCode": 0}},
+    }
+    state = await deploying(pod(looping))
+    failure = state.status["modelStatus"]["lastFailureInfo"]
+    assert failure["exitCode"] == 0 and "a model server has to keep running" in failure["message"]
+    assert state.status["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad"
