@@ -38,7 +38,8 @@ async def gateway(machine: Machine) -> AsyncIterator[Gateway]:
 
 
 def serving(name: str) -> dict[str, Any]:
-    made = pod(name, server())
+    # Ready means here: its SIGTERM handler is in place.
+    made = pod(name, server(readinessProbe={"httpGet": {"path": "/", "port": 8080}}))
     made["metadata"]["labels"]["serving.knative.dev/revision"] = "r1"
     return made
 
