@@ -109,6 +109,7 @@ async def _credentials(path: Path) -> Credentials:
 
 def run(argv: Sequence[str]) -> int:
     """The process; its exit status."""
+    logs.capture_libraries()
     return lifecycle.run(main(settings_module.parse(argv)))
 
 

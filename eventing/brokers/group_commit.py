@@ -3,6 +3,7 @@
 Called by ``sqlite.SqliteBroker``. An operation is a function of the connection; it is durable when its future is done.
 Operations that nobody is promised (a lease: after a power cut the delivery is simply due again) are marked
 ``durable=False``, and a transaction of only those is committed without fsync; a killed process loses neither.
+Operations of one turn of the event loop go to the thread together: a hand-over costs a switch of threads.
 Invariant: an operation's future succeeds only after the commit that holds it; a failed commit fails all of its group,
 and an operation that raises ``Refusal`` has written nothing and fails alone.
 """
@@ -49,25 +50,34 @@ class GroupCommit:
         self._connection = connection
         self._translate = translate
         self._on_rollback = on_rollback
-        self._queue: queue.SimpleQueue[_Operation[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Operation[Any]] | None] = queue.SimpleQueue()
+        self._turn: list[_Operation[Any]] = []
         self._synchronous = ""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="events-writer", daemon=True)
         self._thread.start()
 
     def submit(self, run: Callable[[sqlite3.Connection], T], is_durable: bool = True) -> asyncio.Future[T]:
-        """The future of ``run``'s result, done after the commit."""
+        """The future of ``run``'s result, done after the commit. From one event loop."""
         if self._closed:
             raise RuntimeError("the store is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Operation(run, is_durable, future, loop))
+        self._turn.append(_Operation(run, is_durable, future, loop))
+        if len(self._turn) == 1:
+            loop.call_soon(self._hand_over)
         return future
+
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, []
+        if turn:
+            self._queue.put(turn)
 
     async def close(self) -> None:
         """Finish what is queued, then close the connection."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
 
@@ -75,7 +85,7 @@ class GroupCommit:
         is_open = True
         while is_open:
             first = self._queue.get()
-            group = [] if first is None else [first]
+            group = first or []
             is_open = first is not None
             while is_open and len(group) < MAX_GROUP:
                 try:
@@ -85,7 +95,7 @@ class GroupCommit:
                 if following is None:
                     is_open = False
                 else:
-                    group.append(following)
+                    group += following
             if group:
                 self._commit(group)
         self._connection.close()

@@ -8,6 +8,7 @@ Payloads and secrets are never passed in.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from dataclasses import dataclass, field
@@ -56,6 +57,21 @@ class Logger:
         out = self.stream or sys.stderr
         out.write(json.dumps(line, default=str) + "\n")
         out.flush()
+
+
+class _Bridge(logging.Handler):
+    """Writes what libraries log as events of ours: the message, and of an exception its type and text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        keys = {} if error is None else {"error": f"{type(error).__name__}: {error}"[:500]}
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        get(record.name)._write(level, record.getMessage()[:1000], keys)
+
+
+def capture_libraries() -> None:
+    """From now on in this process: warnings and errors of libraries are one JSON line each, without tracebacks."""
+    logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
 
 
 def get(name: str) -> Logger:

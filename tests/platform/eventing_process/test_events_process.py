@@ -187,3 +187,17 @@ async def test_a_bad_flag_ends_with_usage(process: EventProcess) -> None:
     command = [*process.command(), "--max-body-bytes", "0"]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20)
     assert (done.returncode, "--max-body-bytes must be greater than 0" in done.stderr) == (2, True)
+
+
+async def test_a_broken_body_is_400_and_every_log_line_is_json(world: World, process: EventProcess) -> None:
+    path = await flow(world, process, "http://127.0.0.1:1/")
+    status, text = await process.post(path, b"not gzip", content_encoding="gzip")
+    assert (status, "not readable" in text) == (400, True)
+    reader, writer = await asyncio.open_unix_connection(str(process.folder / "in.sock"))
+    lines = (f"POST {path} HTTP/1.1", "host: x", "ce-specversion: 1.0", "content-length: 99", "", "cut off")
+    writer.write("\r\n".join(lines).encode())
+    await writer.drain()
+    writer.close()
+    await reader.read()
+    await accepted(process, path)
+    assert all(line.startswith("{") for line in process.log.splitlines()), process.log
