@@ -1,0 +1,172 @@
+"""The controller's own process against a real API server, with no more rights than ``config/rbac`` gives it.
+
+Knative is played by hand: its status is written where the controller waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from guarded_api import Access, Guard, Rules
+from whole_platform import free_port
+
+from controller.cache import INFERENCE_SERVICES, KNATIVE_INGRESSES, KNATIVE_SERVICES
+from standalone import install
+from standalone.processes import Options
+from wakeful.kit.kube import EVENTS, NAMESPACES, KubeClient, Obj, Resource, read_kubeconfig
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(90)]
+
+ROLE = Path(__file__).resolve().parents[3] / "config" / "rbac" / "role.yaml"
+TRUE = [{"type": item, "status": "True"} for item in ("Ready", "RoutesReady", "ConfigurationsReady")]
+
+
+async def spawn(*command: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *command, stderr=asyncio.subprocess.DEVNULL
+    )
+
+
+async def until(ask: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
+    async with asyncio.timeout(deadline_s):
+        while True:
+            found = await ask()
+            if found:
+                return found
+            await asyncio.sleep(0.05)
+    raise AssertionError(what)
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> AsyncIterator[KubeClient]:
+    process = await spawn("standalone.apiserver", "--data-dir", str(tmp_path), "--port", str(free_port()))
+
+    async def answers() -> bool:
+        try:
+            async with KubeClient(read_kubeconfig(tmp_path / "kubeconfig"), "test") as probe:
+                await probe.request("GET", "/version")
+            return True
+        except (OSError, ValueError, aiohttp.ClientError):
+            return False
+
+    await until(answers, "the API server does not answer")
+    async with KubeClient(read_kubeconfig(tmp_path / "kubeconfig"), "test") as found:
+        yield found
+    process.terminate()
+    await process.wait()
+
+
+async def settled(client: KubeClient, resource: Resource, name: str, status: Obj) -> None:
+    """Play Knative: the object exists and is acted on."""
+    obj = await until(lambda: client.find(resource, "ns", name), f"no {resource.plural} {name}")
+    obj["status"] = {"observedGeneration": obj["metadata"]["generation"], "conditions": TRUE} | status
+    await client.replace(resource, "ns", obj, "status")
+
+
+async def test_it_works_with_the_rights_it_is_given(client: KubeClient, tmp_path: Path) -> None:
+    port = free_port()
+    await install.install(client, Options(webhook_port=port))
+    guard = Guard(Rules.read(ROLE, "wakeful-controller"), read_kubeconfig(tmp_path / "kubeconfig"))
+    runner, proxy = await guard.start()
+    config = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{proxy}"}}],
+        "users": [{"name": "c", "user": {"token": "own"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }
+    (tmp_path / "guarded").write_text(json.dumps(config))
+    webhooks, admin = f"tcp:127.0.0.1:{port}", f"unix:{tmp_path}/c.sock"
+    flags = ["--kubeconfig", str(tmp_path / "guarded"), "--webhook-listen", webhooks, "--admin", admin]
+    controller = await spawn("controller", *flags)
+    try:
+        await client.apply(
+            NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns"}}
+        )
+        await life_of_one(client)
+        controller.terminate()
+        async with asyncio.timeout(4):
+            assert await controller.wait() == 0, "it ends at once when it is asked to"
+    finally:
+        if controller.returncode is None:
+            controller.kill()
+            await controller.wait()
+        await runner.cleanup()
+    assert guard.denied == set()
+    assert {("patch", "services"), ("update", "inferenceservices/status"), ("create", "events")} <= guard.seen
+    assert {("delete", "services"), ("delete", "ingresses"), ("watch", "pods")} <= guard.seen
+
+
+async def life_of_one(client: KubeClient) -> None:
+    """Applied, ready, stopped."""
+    isvc: Obj = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "iris", "namespace": "ns"},
+        "spec": {"predictor": {"sklearn": {"storageUri": "pvc://models/iris"}}},
+    }
+
+    async def applied() -> bool:
+        try:
+            await client.apply(INFERENCE_SERVICES, "ns", isvc)
+        except Exception:  # the webhook is not there yet
+            return False
+        return True
+
+    await until(applied, "the webhooks do not answer")
+    revision = "iris-predictor-00001"
+    traffic = [{"revisionName": revision, "latestRevision": True, "percent": 100}]
+    status = {"latestCreatedRevisionName": revision, "latestReadyRevisionName": revision, "traffic": traffic}
+    await settled(
+        client, KNATIVE_SERVICES, "iris-predictor", status | {"url": "http://iris-predictor.ns.localhost"}
+    )
+    await settled(
+        client, KNATIVE_INGRESSES, "iris", {"privateLoadBalancer": {"ingress": [{"domainInternal": "gw"}]}}
+    )
+
+    async def is_ready() -> bool:
+        status = (await client.get(INFERENCE_SERVICES, "ns", "iris")).get("status") or {}
+        return any(
+            item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", [])
+        )
+
+    await until(is_ready, "not Ready")
+
+    async def is_told() -> bool:
+        events = (await client.list(EVENTS, "ns"))["items"]
+        return any(item["reason"] == "InferenceServiceReady" for item in events)
+
+    await until(is_told, "no Event")
+    isvc["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
+    await client.apply(INFERENCE_SERVICES, "ns", isvc)
+
+    async def is_gone() -> bool:
+        left = [
+            await client.find(KNATIVE_SERVICES, "ns", "iris-predictor"),
+            await client.find(KNATIVE_INGRESSES, "ns", "iris"),
+        ]
+        return left == [None, None]
+
+    await until(is_gone, "children are left")
+
+
+@pytest.mark.parametrize(
+    ("access", "is_allowed"),
+    [
+        (Access("get", "", "secrets", "wakeful-system", "wakeful-webhook-cert"), True),
+        (Access("get", "", "secrets", "wakeful-system", "other"), False),
+        (Access("get", "", "secrets", "ns", "wakeful-webhook-cert"), False),
+        (Access("list", "", "secrets", "wakeful-system", ""), False),
+        (Access("list", "", "namespaces", "", ""), False),
+        (Access("update", "serving.kserve.io", "inferenceservices", "ns", "iris"), False),
+        (Access("delete", "", "pods", "ns", "p"), False),
+    ],
+)
+def test_rights_it_has_and_has_not(access: Access, is_allowed: bool) -> None:
+    assert Rules.read(ROLE, "wakeful-controller").allow(access) is is_allowed
