@@ -55,8 +55,13 @@ class Informer:
         return self.store.values()
 
     def observe(self, obj: Obj) -> None:
-        """Take the answer of one's own write at once, so that the next decision sees it. Older states are ignored."""
-        self._put(obj)
+        """Take the answer of one's own write at once, so that the next decision sees it. Older states are ignored.
+
+        An answer may come after the watch has told of the object's deletion: a state that the watch has passed, of an
+        object that is not here, is that of a deleted one, and would stay for ever.
+        """
+        if key_of(obj) in self.store or _is_after(obj, self._version):
+            self._put(obj)
 
     def forget(self, obj: Obj) -> None:
         """Take one's own deletion at once; an object of the same name with another uid stays."""
@@ -114,7 +119,9 @@ class Informer:
             obj = event["object"]
             self._version = obj["metadata"]["resourceVersion"]
             if event["type"] == "DELETED":
-                self._drop(obj)
+                old = self.store.get(key_of(obj))
+                if old is None or not _is_newer(old, obj):  # else a newer one of that name is here by ``observe``
+                    self._drop(obj)
             elif event["type"] != "BOOKMARK":
                 self._put(obj)
 
@@ -131,6 +138,12 @@ class Informer:
         old = self.store.pop(key_of(obj), None)
         if old is not None and self._on_change is not None:
             self._on_change("DELETED", obj, old)
+
+
+def _is_after(obj: Obj, version: str) -> bool:
+    """Whether ``obj`` may be of a later time than the watch's ``version`` ("" before the first list)."""
+    own = obj["metadata"]["resourceVersion"]
+    return not (own.isdigit() and version.isdigit()) or int(own) > int(version)
 
 
 def _is_newer(obj: Obj, old: Obj) -> bool:
