@@ -44,6 +44,8 @@ class Publisher:
         self._dirty = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._saving = asyncio.Lock()
+        self._may_save = True
         self._timer: asyncio.TimerHandle | None = None
         self._last: Obj | None = None
         self._last_saved: bytes = b""
@@ -72,6 +74,11 @@ class Publisher:
             return False
         return True
 
+    async def stop_saving(self) -> None:
+        """Write no file any more; returns when the one under way is written, so that the folder can be removed."""
+        async with self._saving:
+            self._may_save = False
+
     async def run(self) -> None:
         """Write changes, for ever."""
         failures = 0
@@ -96,10 +103,11 @@ class Publisher:
 
     async def _save(self, state: saved.Saved) -> None:
         rendered = state.render()
-        if rendered == self._last_saved or not self._folder.is_dir():
-            return
-        try:
-            await asyncio.to_thread(saved.write, self._folder, state)
-            self._last_saved = rendered
-        except OSError as error:
-            self._log.warning("pod state not saved", folder=str(self._folder), error=str(error))
+        async with self._saving:
+            if not self._may_save or rendered == self._last_saved or not self._folder.is_dir():
+                return
+            try:
+                await asyncio.to_thread(saved.write, self._folder, state)
+                self._last_saved = rendered
+            except OSError as error:
+                self._log.warning("pod state not saved", folder=str(self._folder), error=str(error))

@@ -223,6 +223,7 @@ class PodWorker:
             self._is_done = True
             self._publisher.mark()
             await self._publisher.settled(2.0)
+        await self._publisher.stop_saving()
         await asyncio.to_thread(volumes.remove, self.folder)
         self._node.addresses.release(self.uid)
         while not self._gone.is_set():
