@@ -132,3 +132,11 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     else:
         assert isinstance(value, str | int | bool)
         assert set(errors) <= {"math", "cast", "missingFunction", "functionEvaluation", "missingAttribute"}
+
+
+@pytest.mark.parametrize(
+    ("text", "at"), [("XOR", 1), ("id = AND", 6), ("TRUE AND OR FALSE", 10), ("(id", 4), ("a.b", 2)]
+)
+def test_a_refusal_names_the_character(text: str, at: int) -> None:
+    with pytest.raises(cesql.ParseError, match=rf"at character {at}\Z"):
+        cesql.parse(text)

@@ -119,10 +119,10 @@ def _tokens(text: str) -> Iterator[_Token]:
         if match is None:
             raise ParseError(f"unexpected {text[at : at + 12].strip()!r} at character {at + 1}")
         kind = str(match.lastgroup)
-        token = match.group(kind)
+        start, token = match.start(kind), match.group(kind)
         if kind == "word" and token.upper() in _WORD_OPERATORS:
             kind, token = "op", token.upper()
-        yield _Token(kind, token, match.start(kind))
+        yield _Token(kind, token, start)
         at = match.end()
 
 
