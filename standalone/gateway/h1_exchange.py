@@ -29,6 +29,8 @@ class H1Exchange:
         self.is_started = False
         self.closes = False
         """The connection is closed after this answer."""
+        self.is_body_wanted = False
+        """Somebody reads the body now: the request does not wait for a pod any more."""
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._kept = b""
@@ -70,6 +72,7 @@ class H1Exchange:
         self._send(lines + b"connection: Upgrade\r\nupgrade: %b\r\n\r\n" % self.head.upgrade)
 
     def want_body(self) -> None:
+        self.is_body_wanted = True
         if self.is_started or self.body.is_settled or self.body.total:
             return
         if (self.head.get(b"expect") or b"").lower() == b"100-continue":

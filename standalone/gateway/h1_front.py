@@ -11,6 +11,7 @@ this connection as a request (no smuggling).
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from typing import cast
 
@@ -22,6 +23,9 @@ from standalone.gateway.h1_request import BadRequest, RequestReader
 from standalone.gateway.inbox import BodyError
 from standalone.gateway.outgoing import Outgoing
 
+LOOK_S = 0.5
+"""How often a client that we do not read from is looked at."""
+POLLRDHUP = getattr(select, "POLLRDHUP", 0)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -198,8 +202,20 @@ class H1Front(Outgoing):
             and not self.is_lost
         ):
             self._paused_reading = True
-            self.deadline = NEVER
+            self.deadline = self.loop.time() + LOOK_S
             self.transport.pause_reading()
+
+    def _is_hung_up(self) -> bool:
+        """While we do not read, the loop does not tell us of a client that has gone: ask the kernel.
+
+        The end of what a client sends counts while its request waits for a pod, as it does while we read
+        (``eof_received``); once the body flows to a pod it may just be the end of the body.
+        """
+        current = self._current
+        asked = 0 if current is not None and current.is_body_wanted else POLLRDHUP
+        poller = select.poll()
+        poller.register(self.transport.get_extra_info("socket").fileno(), asked)
+        return bool(poller.poll(0))  # POLLHUP and POLLERR are always told
 
     def _speed_up(self) -> None:
         if self._paused_reading and not self.is_lost and len(self._queue) < self.limits.pipeline:
@@ -215,6 +231,11 @@ class H1Front(Outgoing):
     def on_deadline(self) -> None:
         if self._is_closing or self.front.is_draining:
             self.transport.abort()
+        elif self._paused_reading:
+            if self._is_hung_up():
+                self.transport.abort()
+            else:
+                self.deadline = self.loop.time() + LOOK_S
         elif self._reader is not None and self._current is None and not self._reader.is_in_head:
             self.transport.close()  # idle
         elif self._current is None:

@@ -82,8 +82,9 @@ class Passage:
         loop = asyncio.get_running_loop()
         began = loop.time()
         head, limits = self.exchange.head, revision.limits
-        expected = limits.held_body_bytes if head.length is None and head.has_body else head.length or 0
-        size = head.size_bytes + min(expected, limits.held_body_bytes)
+        body, most = self.exchange.body, limits.held_body_bytes
+        expected = body.total if body.is_ended else most if head.length is None else min(head.length, most)
+        size = head.size_bytes + expected
         self._waits_for = revision
         entering = asyncio.ensure_future(revision.hold.enter(size, is_redial=is_redial))
         try:

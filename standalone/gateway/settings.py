@@ -37,8 +37,9 @@ class Limits:
     """Requests of one revision that wait for a pod (Knative's intended activator bound)."""
     hold_bytes: int = 256 << 20
     """Bytes that all waiting requests may occupy together."""
-    held_body_bytes: int = 64 * 1024
-    """What one waiting request is charged at most: its body is not read further while it waits."""
+    held_body_bytes: int = 512 * 1024
+    """What one waiting request is charged at most, where its body is not complete: ``buffer_bytes`` and one read of the
+    socket (uvloop's take up to 256,000 bytes); beyond that its body is not read while it waits."""
     default_timeout_s: float = 300.0
     """Where a revision names no timeoutSeconds."""
     connect_timeout_s: float = 1.0

@@ -204,6 +204,31 @@ async def test_hold_is_bounded(world: World) -> None:
     await asyncio.gather(*asks, return_exceptions=True)
 
 
+async def test_waiting_bodies_are_bounded_by_what_they_may_occupy(asleep: World) -> None:
+    """Eight clients send bodies without an end to a sleeping model: few are held, and those are not read beyond their charge."""
+    budget = asleep.fleet._budget
+    budget.limit_bytes = 2 * asleep.limits.held_body_bytes + 10_000
+    head = b"POST / HTTP/1.1\r\nHost: m.ns.localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    writers = []
+    for _ in range(8):
+        _, writer = await asyncio.open_connection("127.0.0.1", asleep.port)
+        writer.write(head + chunk * 6)
+        writers.append(writer)
+    breaker = asleep.fleet.revisions[("ns", "r1")].hold.breaker
+    await until(lambda: breaker.waiting == 2 and len(asleep.front.tasks) == 2)
+    bodies = [c._current.body for c in asleep.front.connections if getattr(c, "_current", None)]
+    assert len(bodies) == 2
+    assert all(body.buffered <= asleep.limits.held_body_bytes for body in bodies)
+    small = asyncio.create_task(get(asleep))
+    await until(lambda: breaker.waiting == 3)
+    small.cancel()
+    await asyncio.gather(small, return_exceptions=True)
+    for writer in writers:
+        writer.transport.abort()
+    await until(lambda: breaker.waiting == 0 and budget.used_bytes == 0)
+
+
 async def test_queue_of_busy_pods_is_ten_per_slot_when_the_activator_is_out_of_the_path(world: World) -> None:
     world.route("m.ns.localhost", ("r1", 100))
     world.revision(containerConcurrency=1, annotations={"autoscaling.knative.dev/target-burst-capacity": "0"})
