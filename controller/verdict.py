@@ -22,6 +22,8 @@ from wakeful.core.api.isvc_problem import Obj, mapping
 
 WARNING = "Warning"
 NORMAL = "Normal"
+EVENT_REASONS = {str(Reason.KNATIVE_NOT_INSTALLED): "ServerlessModeRejected"}
+"""Event reasons KServe's users know; everything else is ``InternalError`` there, and here."""
 _PASSING = (Reason.STOPPED, Reason.OUT_OF_DATE)
 
 
@@ -132,5 +134,6 @@ def events(
         is_component = item.type in {component_status.ready_type(name) for name in names.COMPONENTS}
         is_news = conditions.read(before, item.type).message != item.message
         if is_component and item.is_false and is_news and item.reason not in _PASSING:
-            notes.append(EventNote(WARNING, "InternalError", f"{item.type}: {item.reason}: {item.message}"))
+            reason = EVENT_REASONS.get(item.reason, "InternalError")
+            notes.append(EventNote(WARNING, reason, f"{item.type}: {item.reason}: {item.message}"))
     return tuple(notes)

@@ -148,6 +148,7 @@ async def test_without_knative_the_condition_says_so() -> None:
     state.platform = Platform(is_knative_installed=False)
     await state.settle()
     assert state.condition("Ready")[:2] == ("False", "KnativeNotInstalled")
+    assert [item.reason for item in state.events] == ["ServerlessModeRejected"]
 
 
 async def test_standard_mode_is_answered_clearly() -> None:
