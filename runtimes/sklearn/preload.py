@@ -41,7 +41,8 @@ REQUESTS = (
     ("POST", "/v1/models/warm:predict", {"instances": ROWS}),
     ("POST", "/v2/models/warm/infer", {"inputs": [V2_INPUT]}),
 )
-THREAD_END_S = 5.0
+PATIENCE_S = 30.0
+"""For the requests and for the threads to end; a machine that is busy takes seconds."""
 
 
 def warm_up() -> None:
@@ -57,7 +58,7 @@ def warm_up() -> None:
         asyncio.run(_serve_once(Path(name)))
     for thread in threading.enumerate():
         if thread is not threading.main_thread():
-            thread.join(THREAD_END_S)
+            thread.join(PATIENCE_S)
 
 
 async def _serve_once(folder: Path) -> None:
@@ -67,7 +68,7 @@ async def _serve_once(folder: Path) -> None:
     await running.load()
     await running.listen()
     try:
-        async with asyncio.timeout(THREAD_END_S):
+        async with asyncio.timeout(PATIENCE_S):
             for method, path, body in REQUESTS:
                 await _ask(running.port, method, path, body)
     finally:

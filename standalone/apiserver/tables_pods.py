@@ -27,8 +27,9 @@ from standalone.apiserver.tables_cells import (
 
 def pod_status(pod: Obj) -> str:
     """The word of the STATUS column."""
+    conditions = {one.get("type"): one.get("status") for one in at(pod, "status.conditions", [])}
     word = at(pod, "status.reason") or at(pod, "status.phase", "")
-    waiting = _init_word(pod)
+    waiting = "" if conditions.get("Initialized") == "True" else _init_word(pod)
     if waiting:
         word = waiting
     else:

@@ -298,9 +298,11 @@ class Container:
         self._node.cluster.emit(self._around.pod, event_type, reason, message, self.state.name)
 
 
-def restored(spec: Obj, role: Role, saved: Obj | None) -> ContainerState:
+def restored(spec: Obj, role: Role, saved: Obj | None, waits_for_inits: bool = False) -> ContainerState:
     """The state a container begins with: fresh, or as an earlier node process saved it."""
     fresh = ContainerState(spec["name"], spec.get("image") or "", role)
+    if waits_for_inits:
+        fresh.state = {"waiting": {"reason": "PodInitializing"}}
     if not saved:
         return fresh
     keys = ("state", "last", "restarts", "id", "via")

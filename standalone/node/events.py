@@ -7,7 +7,7 @@ Called by api. ``emit`` puts into a bounded queue and never waits; ``run`` write
 from __future__ import annotations
 
 import asyncio
-import secrets
+import itertools
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ REPEAT_S = 10.0
 LAG_S = 0.25
 """Events wait this long before they are written: a starting pod, and who waits for it, needs the API server first."""
 MESSAGE_LIMIT = 1024
+_NUMBERS = itertools.count(time.time_ns())
 SOURCE = {"component": "kubelet", "host": "wakeful"}
 
 
@@ -118,7 +119,8 @@ def _event(pod: Obj, event_type: str, reason: str, message: str, container: str)
     if container:
         involved["fieldPath"] = f"{_list_of(pod, container)}{{{container}}}"
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    name = f"{metadata['name'][:230]}.{secrets.token_hex(8)}"
+    # Listed in the order of their names, they are listed in the order they happened: times have whole seconds only.
+    name = f"{metadata['name'][:230]}.{next(_NUMBERS):x}"
     return {
         "apiVersion": "v1",
         "kind": "Event",

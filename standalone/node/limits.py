@@ -102,8 +102,11 @@ class Cgroups:
                 os.rmdir(parent / _name(container_id))  # type: ignore[operator]  # noqa: PTH106
 
     def close(self) -> None:
-        """Remove the node's own groups where they are empty."""
+        """Remove the node's own groups where they are empty, and those of containers that a killed node left."""
         for parent in {self._memory, self._cpu} - {None}:
+            for group in [entry for entry in parent.iterdir() if entry.is_dir()]:  # type: ignore[union-attr]
+                with contextlib.suppress(OSError):  # one that still has processes is not empty
+                    group.rmdir()
             with contextlib.suppress(OSError):
                 os.rmdir(parent)  # type: ignore[arg-type]  # noqa: PTH106
 

@@ -260,7 +260,8 @@ class PodWorker:
         return {int(k): int(v) for started in ours for k, v in (started.meta.get("ports") or {}).items()}
 
     def _make(self, spec: Obj, role: Role) -> Container:
-        state = container.restored(spec, role, self._saved.containers.get(spec["name"]))
+        has_inits = bool(self.pod["spec"].get("initContainers"))
+        state = container.restored(spec, role, self._saved.containers.get(spec["name"]), has_inits)
         known = [_restarts(i) for i in self._node.known if i.startswith(f"{self.uid}/{spec['name']}/")]
         if known and max(known) >= state.restarts:
             state.restarts = max(known)

@@ -195,3 +195,10 @@ async def test_a_quick_start_is_told_in_one_patch(machine: Machine) -> None:
     first = machine.cluster.patches[0]
     assert "started" in json.loads(first["metadata"]["annotations"]["node.wakeful.dev/timeline"])
     assert "running" in first["status"]["containerStatuses"][0]["state"]
+
+
+async def test_main_containers_are_initializing_while_inits_run(machine: Machine) -> None:
+    first = python("import time; time.sleep(30)", "first")
+    machine.start(pod("slow-init", server(), initContainers=[first]))
+    await until(lambda: machine.state("slow-init", inits=True).get("state", {}).get("running"))
+    assert machine.state("slow-init")["state"] == {"waiting": {"reason": "PodInitializing"}}
