@@ -24,6 +24,7 @@ _GENERATED = frozenset(
     [
         "Deployment",
         "ReplicaSet",
+        "ReplicationController",
         "StatefulSet",
         "DaemonSet",
         "Job",

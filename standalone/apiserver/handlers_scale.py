@@ -51,7 +51,9 @@ def render(paths: ScalePaths, obj: Obj) -> Obj:
 
 
 def _selector_text(selector: Obj) -> str:
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    is_map = all(isinstance(value, str) for value in selector.values())
+    labels = selector if is_map else selector.get("matchLabels") or {}
+    parts = [f"{key}={value}" for key, value in sorted(labels.items())]
     for term in selector.get("matchExpressions") or ():
         key, values = term.get("key"), ",".join(term.get("values") or ())
         forms = {

@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,33 +27,29 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
         return
     folder = tmp_path_factory.mktemp("apiserver")
     first = _start(folder)  # the second start has a past that it no longer knows: versions that are too old
-    first.communicate(first.terminate(), timeout=15)
+    _stop(first, folder)
     process = _start(folder)
-    try:
-        drain = threading.Thread(target=_copy, args=(process.stderr, folder / "log"), daemon=True)
-        drain.start()
-        yield folder / "kubeconfig", folder
-    finally:
-        process.terminate()
-        status = process.wait(15)
-        drain.join(5)
-        process.stderr.close()
-    assert status == 0, (folder / "log").read_text()[-2000:]
+    yield folder / "kubeconfig", folder
+    _stop(process, folder)
 
 
-def _start(folder: Path) -> subprocess.Popen[str]:
+def _start(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(folder), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    first = next((line for line in process.stderr if '"serving"' in line), "")
-    assert first, f"the API server did not start: exit {process.wait(10)}"
+    path = folder / "stderr.log"
+    with path.open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+
+    def serves() -> bool:
+        assert process.poll() is None, path.read_text()
+        return '"serving"' in path.read_text()
+
+    eventually(serves, "the API server did not start")
     return process
 
 
-def _copy(stream: object, path: Path) -> None:
-    with path.open("w") as file:
-        for line in stream:  # type: ignore[attr-defined]
-            file.write(line)
+def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+    process.terminate()
+    assert process.wait(15) == 0, (folder / "stderr.log").read_text()[-2000:]
 
 
 @pytest.fixture

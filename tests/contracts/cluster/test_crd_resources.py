@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cluster_api import Api
-from cluster_objects import version, widget, widgets
+from cluster_objects import definition, deployment, version, widget, widgets
 
 Define = Callable[..., dict[str, Any]]
 SCALE = {
@@ -138,14 +138,20 @@ def test_scale_reads_and_writes_the_replicas(api: Api, namespace: str, define: D
 
 
 def test_scale_of_a_deployment(api: Api, namespace: str) -> None:
-    from cluster_objects import deployment
-
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     api.post(path, deployment("a")).ok()
     scale = api.get(f"{path}/a/scale").ok()
     assert scale["status"]["selector"] == "app=a"
     scale["spec"]["replicas"] = 0
     api.put(f"{path}/a/scale", scale).ok()
+
+
+def test_scale_of_a_replication_controller(api: Api, namespace: str) -> None:
+    path = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
+    template = deployment("a")["spec"]["template"]
+    spec = {"replicas": 0, "selector": {"app": "a"}, "template": template}
+    assert api.post(path, {"metadata": {"name": "a"}, "spec": spec}).ok()["metadata"]["generation"] == 1
+    assert api.get(f"{path}/a/scale").ok()["status"]["selector"] == "app=a"
 
 
 def test_kind_of_the_cluster_has_no_namespaces(api: Api, namespace: str, define: Define) -> None:
@@ -191,8 +197,6 @@ def test_selectable_fields(api: Api, namespace: str, define: Define) -> None:
 
 def test_rules_of_the_schema(api: Api, namespace: str, define: Define) -> None:
     """``x-kubernetes-validations`` (CEL): evaluated, or refused at the definition, never ignored in silence."""
-    from cluster_objects import definition
-
     rule = {"rule": "self.size < 5", "message": "size is too much"}
     schema = {
         "type": "object",

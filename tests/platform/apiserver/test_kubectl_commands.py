@@ -69,6 +69,14 @@ def test_apply_is_idempotent_and_shows_differences(kubectl: Kubectl) -> None:
     assert kubectl("diff", "-f", "-", text=changed) == ""
 
 
+def test_apply_prunes_what_is_no_longer_named(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", text=APP.replace("name: app}", "name: app, labels: {a: b}}"))
+    rest = APP.split("---")[0]
+    pruned = kubectl("apply", "--prune", "-l", "a=b", "-f", "-", text=rest)
+    assert "deployment.apps/app pruned" in pruned
+    assert "configmap/app unchanged" in pruned
+
+
 def test_server_side_apply_explains_conflicts(kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "-f", "-", text=APP)
     other = ("apply", "--server-side", "--field-manager=other", "-f", "-")
