@@ -23,6 +23,7 @@ from standalone.knative.metrics import ScalerCollector
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
+    DOMAIN_MAPPINGS,
     INGRESSES,
     KSERVICES,
     REVISIONS,
@@ -35,7 +36,8 @@ from wakeful.kit.kube import CRDS, ApiError, Credentials, KubeClient, read_kubec
 
 POLL_S = 0.1
 NEEDED = frozenset(
-    f"{r.plural}.{r.group}" for r in (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, AUTOSCALERS, INGRESSES)
+    f"{r.plural}.{r.group}"
+    for r in (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, DOMAIN_MAPPINGS, AUTOSCALERS, INGRESSES)
 )
 
 

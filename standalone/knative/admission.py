@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from standalone.apiserver.ports import Denied, Review, Reviewer
-from standalone.knative.settings import ServingConfig, with_configmap
+from standalone.knative.settings import CLUSTER_DOMAIN, HOST, ServingConfig, with_configmap
 from wakeful.core.api import knative_serving_kinds as kinds
 from wakeful.core.api import knative_serving_names as names
 from wakeful.core.api.knative_serving_config import parse_defaults, parse_features
@@ -62,6 +62,19 @@ class Admission:
         kinds.default_revision(review.obj, review.old, self.settings)
         self._deny(kinds.validate_revision(review.obj, review.old, self.settings), review)
 
+    def domain_mapping(self, review: Review) -> None:
+        """Record who made it; refuse names that the platform's own hosts would shadow."""
+        kinds.record_user(review.obj, review.old, review.username)
+        name = str(review.obj["metadata"].get("name") or "")
+        problems = []
+        if name == CLUSTER_DOMAIN or name.endswith(f".{CLUSTER_DOMAIN}"):
+            text = f'must not be a subdomain of cluster local domain "{CLUSTER_DOMAIN}"'
+            problems.append(Problem(f"invalid value: {name}", "metadata.name", text))
+        elif not HOST.fullmatch(name) or "." not in name:
+            text = "want a domain name of two or more lower-case parts"
+            problems.append(Problem(f"invalid value: {name}", "metadata.name", text))
+        self._deny(iter(problems), review)
+
     def config_map(self, review: Review) -> None:
         """Refuse a ConfigMap of Serving that could not be used."""
         metadata = review.obj["metadata"]
@@ -106,5 +119,6 @@ REVIEWERS: Mapping[tuple[str, str], Reviewer] = {
     (names.GROUP, "Configuration"): ADMISSION.configuration,
     (names.GROUP, "Route"): ADMISSION.route,
     (names.GROUP, "Revision"): ADMISSION.revision,
+    (names.GROUP, "DomainMapping"): ADMISSION.domain_mapping,
     ("", "ConfigMap"): ADMISSION.config_map,
 }

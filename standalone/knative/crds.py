@@ -173,6 +173,9 @@ SHARED = {"annotations": TEXTS, "conditions": CONDITIONS, "observedGeneration": 
 LATEST = {"latestCreatedRevisionName": TEXT, "latestReadyRevisionName": TEXT}
 ROUTED = {"url": TEXT, "address": ADDRESS, "traffic": TRAFFIC}
 DIGESTS = many(fields(name=TEXT, imageDigest=TEXT))
+REFERENCE = fields(
+    "kind", "name", apiVersion=TEXT, group=TEXT, kind=TEXT, name=TEXT, namespace=TEXT, address=TEXT
+)
 BALANCER = fields(ingress=many(fields(domain=TEXT, domainInternal=TEXT, ip=TEXT, meshOnly=FLAG)))
 BACKEND_SPLIT = fields(
     "serviceName",
@@ -287,6 +290,14 @@ def _public() -> list[Schema]:
         definition("Configuration", ["config", "cfg"], configuration, built, [*NAMES, *STATE]),
         definition("Revision", ["rev"], REVISION_SPEC, revision_status, revision_columns),
         definition("Route", ["rt"], fields(traffic=TRAFFIC), routed, [*URL, *STATE]),
+        definition(
+            "DomainMapping",
+            ["dm"],
+            fields("ref", ref=REFERENCE, tls=fields("secretName", secretName=TEXT)),
+            fields(**SHARED, url=TEXT, address=ADDRESS),
+            [*URL, *STATE],
+            version="v1beta1",
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ KSERVICES = Resource("serving.knative.dev", "v1", "services")
 CONFIGURATIONS = Resource("serving.knative.dev", "v1", "configurations")
 REVISIONS = Resource("serving.knative.dev", "v1", "revisions")
 ROUTES = Resource("serving.knative.dev", "v1", "routes")
+DOMAIN_MAPPINGS = Resource("serving.knative.dev", "v1beta1", "domainmappings")
 AUTOSCALERS = Resource("autoscaling.internal.knative.dev", "v1alpha1", "podautoscalers")
 INGRESSES = Resource("networking.internal.knative.dev", "v1alpha1", "ingresses")
 
@@ -18,6 +19,7 @@ KINDS: dict[Resource, str] = {
     CONFIGURATIONS: "Configuration",
     REVISIONS: "Revision",
     ROUTES: "Route",
+    DOMAIN_MAPPINGS: "DomainMapping",
     AUTOSCALERS: "PodAutoscaler",
     INGRESSES: "Ingress",
     DEPLOYMENTS: "Deployment",

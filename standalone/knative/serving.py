@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable
 from standalone.knative.autoscaler import Autoscaler
 from standalone.knative.configuration import ConfigurationController
 from standalone.knative.deployments import DeploymentController
+from standalone.knative.domain_mapping import DomainMappingController
 from standalone.knative.ingress import IngressController
 from standalone.knative.labeler import Labeler
 from standalone.knative.pod_index import PodIndex, is_active, is_pod_ready
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
+    DOMAIN_MAPPINGS,
     INGRESSES,
     KSERVICES,
     REVISIONS,
@@ -52,7 +54,16 @@ WORKERS = 8
 RESYNC_S = 600.0
 CALM_S = 0.2
 """How long status that nobody waits for may lag: a wake needs the machine for the pod it is about."""
-RECONCILED = (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, INGRESSES, DEPLOYMENTS, AUTOSCALERS)
+RECONCILED = (
+    KSERVICES,
+    CONFIGURATIONS,
+    REVISIONS,
+    ROUTES,
+    DOMAIN_MAPPINGS,
+    INGRESSES,
+    DEPLOYMENTS,
+    AUTOSCALERS,
+)
 
 
 class Serving:
@@ -73,6 +84,7 @@ class Serving:
             CONFIGURATIONS: ConfigurationController(self.world, self.config).reconcile,
             REVISIONS: RevisionController(self.world, self.config, pods).reconcile,
             ROUTES: RouteController(self.world, self.config, Labeler(self.world)).reconcile,
+            DOMAIN_MAPPINGS: DomainMappingController(self.world, self.config).reconcile,
             INGRESSES: IngressController(self.world).reconcile,
             DEPLOYMENTS: DeploymentController(self.world, pods).reconcile,
             AUTOSCALERS: self.autoscaler.reconcile,
@@ -113,9 +125,12 @@ class Serving:
             (DEPLOYMENTS, REVISIONS),
             (AUTOSCALERS, REVISIONS),
             (INGRESSES, ROUTES),
+            (INGRESSES, DOMAIN_MAPPINGS),
             (SERVICES, ROUTES),
         ):
             self.world.on(child, _owner_key(queues[owner], owner))
+        for resource in (KSERVICES, ROUTES, DOMAIN_MAPPINGS):
+            self.world.on(resource, self._ask_mappings)
         self.world.on(CONFIGURATIONS, self._ask_routes)
         self.world.on(REVISIONS, self._ask_routes)
         self.world.on(DEPLOYMENTS, self._ask_autoscaler)
@@ -136,6 +151,13 @@ class Serving:
                 for entry in entries
             ):
                 self._queues[ROUTES].add(key)
+
+    def _ask_mappings(self, obj: Obj, _: Obj | None) -> None:
+        """Mappings that lead to the Service or Route, or want the same name."""
+        name = obj["metadata"]["name"]
+        for key, found in self.world[DOMAIN_MAPPINGS].store.items():
+            if mapping(found["spec"].get("ref")).get("name") == name or key[1] == name:
+                self._queues[DOMAIN_MAPPINGS].add(key)
 
     def _ask_autoscaler(self, deployment: Obj, _: Obj | None) -> None:
         revision = mapping(deployment["metadata"].get("labels")).get(names.REVISION)

@@ -18,6 +18,7 @@ from standalone.knative.events import NORMAL, Recorder
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
+    DOMAIN_MAPPINGS,
     INGRESSES,
     KSERVICES,
     REVISIONS,
@@ -159,7 +160,17 @@ class World:
             self[resource].forget(obj)
 
 
-_CACHED = (KSERVICES, CONFIGURATIONS, REVISIONS, ROUTES, AUTOSCALERS, INGRESSES, DEPLOYMENTS, PODS)
+_CACHED = (
+    KSERVICES,
+    CONFIGURATIONS,
+    REVISIONS,
+    ROUTES,
+    DOMAIN_MAPPINGS,
+    AUTOSCALERS,
+    INGRESSES,
+    DEPLOYMENTS,
+    PODS,
+)
 
 
 def is_owned(obj: Obj, owner: Obj) -> bool:
