@@ -32,8 +32,8 @@ def fill_create(kind: Kind, obj: Obj, node_name: str) -> None:
         if isinstance(spec, dict):
             if not spec.get("nodeName"):
                 spec["nodeName"] = node_name
-            spec.setdefault("serviceAccountName", "default")
-            spec.setdefault("serviceAccount", spec["serviceAccountName"])
+            spec["serviceAccountName"] = spec.get("serviceAccountName") or "default"
+            spec["serviceAccount"] = spec["serviceAccountName"]
     elif place == ("", "Namespace"):
         spec = obj.setdefault("spec", {})
         finalizers = spec.setdefault("finalizers", [])

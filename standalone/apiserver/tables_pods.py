@@ -169,6 +169,15 @@ def _active(job: Obj, now: datetime) -> int:
     return len(at(job, "status.active", []))
 
 
+_REPLICAS = (
+    NAME,
+    _count("Desired", "spec.replicas"),
+    _count("Current", "status.replicas"),
+    _count("Ready", "status.readyReplicas"),
+    AGE,
+    *_WIDE,
+    _SELECTOR,
+)
 COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     ("", "Pod"): (
         NAME,
@@ -190,14 +199,13 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         *_WIDE,
         _SELECTOR,
     ),
-    ("apps", "ReplicaSet"): (
+    ("apps", "ReplicaSet"): _REPLICAS,
+    ("", "ReplicationController"): _REPLICAS,
+    ("", "PodTemplate"): (
         NAME,
-        _count("Desired", "spec.replicas"),
-        _count("Current", "status.replicas"),
-        _count("Ready", "status.readyReplicas"),
-        AGE,
-        *_WIDE,
-        _SELECTOR,
+        Column("Containers", _template(0, "template.spec")),
+        Column("Images", _template(1, "template.spec")),
+        Column("Pod Labels", lambda obj, now: selector_text(at(obj, "template.metadata.labels"))),
     ),
     ("apps", "StatefulSet"): (
         NAME,

@@ -89,8 +89,19 @@ def check_replica_set(obj: Obj, errors: Errors) -> None:
 
 
 def check_stateful_set(obj: Obj, errors: Errors) -> None:
-    """A StatefulSet."""
-    _scaled(part(obj, "spec"), "statefulset", errors)
+    """A StatefulSet; its claims are volumes of its pods."""
+    spec = part(obj, "spec")
+    claims: list[Obj] = [
+        {"name": part(claim, "metadata").get("name"), "emptyDir": {}}
+        for claim in dicts(spec.get("volumeClaimTemplates"))
+    ]
+    template = part(spec, "template")
+    pod = part(template, "spec")
+    if claims and pod:
+        named = {claim["name"] for claim in claims}
+        others = [one for one in dicts(pod.get("volumes")) if one.get("name") not in named]
+        spec = {**spec, "template": {**template, "spec": {**pod, "volumes": [*others, *claims]}}}
+    _scaled(spec, "statefulset", errors)
 
 
 def check_daemon_set(obj: Obj, errors: Errors) -> None:

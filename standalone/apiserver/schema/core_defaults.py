@@ -20,6 +20,7 @@ from standalone.apiserver.schema.core_defaults_pod import (
     default_template,
     dicts,
     fill,
+    fill_zero,
     nested,
 )
 
@@ -59,7 +60,7 @@ def _service_ports(spec: Obj) -> None:
     for port in dicts(spec.get("ports")):
         fill(port, protocol="TCP")
         if "port" in port:
-            fill(port, targetPort=port["port"])
+            fill_zero(port, targetPort=port["port"])
 
 
 def _rolling(strategy: Obj, max_surge: str | int, max_unavailable: str | int) -> None:
@@ -78,6 +79,14 @@ def _deployment(obj: Obj) -> None:
 def _replica_set(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, replicas=1)
+    default_template(spec)
+
+
+def _replication_controller(obj: Obj) -> None:
+    spec = nested(obj, "spec")
+    template = spec.get("template")
+    labels = (template.get("metadata") or {}).get("labels") if isinstance(template, dict) else None
+    fill(spec, replicas=1, **({"selector": labels} if isinstance(labels, dict) and labels else {}))
     default_template(spec)
 
 
@@ -218,6 +227,7 @@ _DEFAULTS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "Endpoints"): _endpoints,
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("apps", "Deployment"): _deployment,
+    ("", "ReplicationController"): _replication_controller,
     ("apps", "ReplicaSet"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
     ("apps", "DaemonSet"): _daemon_set,

@@ -17,10 +17,19 @@ _VOLUME_SOURCES_WITH_MODE = ("secret", "configMap", "downwardAPI", "projected")
 
 
 def fill(target: Obj, **defaults: Any) -> None:
-    """Set what is absent or null; lists and dictionaries are copied."""
+    """Set what is absent, null or (where text is the default) empty, as in Go; lists and dictionaries are copied."""
     for key, value in defaults.items():
-        if target.get(key) is None:
+        given = target.get(key)
+        if given is None or (given == "" and isinstance(value, str)):
             target[key] = copy.deepcopy(value) if isinstance(value, list | dict) else value
+
+
+def fill_zero(target: Obj, **defaults: Any) -> None:
+    """As ``fill``, for fields that are no pointers in Go: 0 and empty text mean "not set" too."""
+    for key, value in defaults.items():
+        given = target.get(key)
+        if given is None or given == "" or (given == 0 and not isinstance(given, bool)):
+            target[key] = value
 
 
 def nested(target: Obj, key: str) -> Obj:
@@ -92,7 +101,7 @@ def _container(container: Obj, host_network: bool) -> None:
     for name in ("livenessProbe", "readinessProbe", "startupProbe"):
         probe = container.get(name)
         if isinstance(probe, dict):
-            fill(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+            fill_zero(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
             _action(probe)
     lifecycle = container.get("lifecycle")
     if isinstance(lifecycle, dict):

@@ -150,6 +150,16 @@ def test_every_mistake_is_reported_at_once():
     assert len(found("Pod", {"spec": {"containers": bad, "hostname": "A", "nodeSelector": {"a": "-"}}})) == 7
 
 
+def test_the_claims_of_a_stateful_set_are_volumes():
+    mounted = {"name": "c", "image": "i", "volumeMounts": [{"name": "data", "mountPath": "/d"}]}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [mounted]}}
+    claim = {"metadata": {"name": "data"}, "spec": {}}
+    assert found("StatefulSet", workload(template=template, volumeClaimTemplates=[claim])) == []
+    assert found("StatefulSet", workload(template=template)) == [
+        "spec.template.spec.containers[0].volumeMounts[0].name"
+    ]
+
+
 FIXED = [
     ("Job", {"template": {"spec": {}}}, {"template": {"spec": {"hostname": "a"}}}, ["spec.template"]),
     ("Job", {"suspend": True, "template": {}}, {"suspend": True, "template": {"spec": {}}}, []),

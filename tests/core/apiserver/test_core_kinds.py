@@ -148,6 +148,25 @@ def test_the_pull_policy_follows_the_tag(image, policy):
     assert defaulted("", "Pod", obj)["spec"]["containers"][0]["imagePullPolicy"] == policy
 
 
+def test_empty_text_and_zero_mean_not_set_where_go_has_no_pointer():
+    obj = pod(restartPolicy="", dnsPolicy="")
+    probe = {"httpGet": {"port": 1}, "successThreshold": 0, "periodSeconds": 0}
+    obj["spec"]["containers"][0].update(imagePullPolicy="", livenessProbe=probe)
+    spec = defaulted("", "Pod", obj)["spec"]
+    assert (spec["restartPolicy"], spec["dnsPolicy"]) == ("Always", "ClusterFirst")
+    container = spec["containers"][0]
+    assert container["imagePullPolicy"] == "Always"
+    assert (container["livenessProbe"]["successThreshold"], container["livenessProbe"]["periodSeconds"]) == (
+        1,
+        10,
+    )
+    service = {"spec": {"type": "", "ports": [{"port": 80, "targetPort": 0}, {"port": 81, "targetPort": ""}]}}
+    spec = defaulted("", "Service", service)["spec"]
+    assert spec["type"] == "ClusterIP" and [port["targetPort"] for port in spec["ports"]] == [80, 81]
+    workload = {"spec": {"replicas": 0, "template": {"spec": {"containers": []}}}}
+    assert defaulted("apps", "Deployment", workload)["spec"]["replicas"] == 0
+
+
 def test_defaults_of_other_kinds():
     service = defaulted("", "Service", {"spec": {"ports": [{"port": 80}]}})["spec"]
     assert service["type"] == "ClusterIP" and service["ports"] == [
