@@ -37,6 +37,8 @@ class Fleet:
         self._early_pods: dict[tuple[str, str], dict[str, podview.PodView]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._leaving: dict[str, None] = {}
+        self._deleted: list[Revision] = []
+        """Revisions whose object is gone while requests are under way at their pods."""
         self._log = logs.get("gateway")
         self._synced = asyncio.Event()
         self._table_planned = False
@@ -116,6 +118,9 @@ class Fleet:
             revision.put_pod(pod)
 
     def _close(self, revision: Revision) -> None:
+        self._deleted = [r for r in self._deleted if r.hold.breaker.in_flight]
+        if revision.hold.breaker.in_flight:
+            self._deleted.append(revision)
         task = asyncio.get_running_loop().create_task(revision.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -145,7 +150,7 @@ class Fleet:
         self._leaving[key] = None
         if len(self._leaving) > LEAVING:
             del self._leaving[next(iter(self._leaving))]
-        for revision in self.revisions.values():
+        for revision in (*self.revisions.values(), *self._deleted):
             pod = revision.pods.get(key)
             if pod is not None:
                 await revision.drain(pod, self._limits.tunnel_drain_s)

@@ -61,6 +61,22 @@ async def test_the_node_waits_for_requests_under_way(world: World, socket: Path)
     assert await asyncio.wait_for(draining, 5) == "drained"
 
 
+async def test_a_pod_of_a_deleted_revision_is_waited_for_too(world: World, socket: Path) -> None:
+    pod = EchoPod()
+    pod.gate.clear()
+    world.pod(await world.serve(pod))
+    await world.open_pods()
+    slow = asyncio.create_task(post(world))
+    await until(lambda: pod.in_flight == 1)
+    world.fleet.on_revision("DELETED", {"metadata": {"namespace": "ns", "name": "r1"}}, None)
+    draining = asyncio.create_task(drain.wait(socket, "p1", 10))
+    await asyncio.wait({draining}, timeout=0.2)
+    assert not draining.done()
+    pod.gate.set()
+    assert await slow == 200
+    assert await asyncio.wait_for(draining, 5) == "drained"
+
+
 async def test_an_idle_pod_is_drained_at_once_and_stays_closed(world: World, socket: Path) -> None:
     port = await world.serve(EchoPod())
     world.pod(port)

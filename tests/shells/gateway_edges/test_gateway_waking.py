@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
-from gateway_pods import EchoPod
+from gateway_pods import EchoPod, read_request
 from gateway_world import World, until
 
 from standalone.gateway.settings import Limits
@@ -61,6 +61,32 @@ async def test_reported_import_and_load_are_phases_of_their_own(asleep: World) -
     (entry,) = asleep.engine.timelines
     assert entry.seen_at > seen
     assert all(value >= 0 for value in entry.phases_ms.values())
+
+
+async def test_import_and_load_are_told_although_the_node_was_first_to_see_it_ready(asleep: World) -> None:
+    may_tell, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await read_request(reader):
+            if request.get("user-agent") == "Knative-Activator-Probe":
+                await may_tell.wait()
+                writer.write(EchoPod.probe_answer)
+            else:
+                await may_answer.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+
+    port = await asleep.serve(slow)
+    asleep.waker.on_wake = lambda: asleep.pod(port)
+    ask = asyncio.create_task(get(asleep))
+    revision = asleep.fleet.revisions[("ns", "r1")]
+    await until(lambda: any(pod.probing is not None for pod in revision.pods.values()))
+    asleep.pod(port, conditions=[{"type": "Ready", "status": "True"}])
+    await asleep.open_pods()
+    may_tell.set()
+    await until(lambda: next(iter(revision.pods.values())).readiness.import_ms == 12.5)
+    may_answer.set()
+    assert (await ask)[0] == 200
+    assert asleep.engine.timelines[0].phases_ms["import"] > 0
 
 
 async def test_waiters_are_served_oldest_first_within_the_limit(asleep: World) -> None:
