@@ -11,6 +11,7 @@ Invariant: nothing outside the folder is ever created or changed, and the folder
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -65,6 +66,12 @@ def extract(archive: Path, folder: Path, limits: Limits) -> list[str]:
         raise StorageError(
             Reason.INVALID,
             f"{archive.name} is damaged or not the archive its name says ({type(error).__name__})",
+        ) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL or error.filename is not None:
+            raise  # of the destination: its caller knows what to say
+        raise StorageError(
+            Reason.INVALID, f"{archive.name} is damaged: it points to places before its beginning"
         ) from error
     except (ValueError, OverflowError, UnicodeError, MemoryError, RecursionError) as error:
         raise StorageError(

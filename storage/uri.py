@@ -93,6 +93,11 @@ def _file(uri: str, path: str) -> Source:
 def _s3(uri: str, rest: str) -> Source:
     bucket, _, key = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
+        if "@" in bucket:
+            raise StorageError(
+                Reason.INVALID,
+                f"source {shown(uri)} carries a user name: put the keys into a Secret of the ServiceAccount",
+            )
         raise StorageError(
             Reason.INVALID, f"source {shown(uri)}: {bucket[:64]!r} is not a bucket; write s3://BUCKET/KEY"
         )
@@ -126,9 +131,10 @@ def shown(uri: str) -> str:
     """``uri`` for people: without user-info, query and fragment, at most 200 characters, no control characters."""
     text = _CONTROL.sub("?", uri[:MAX_CHARACTERS]).partition("?")[0].partition("#")[0]
     scheme, separator, rest = text.partition("://")
-    if separator:
-        authority, slash, path = rest.partition("/")
-        text = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    if not separator:
+        scheme, rest = "", text
+    authority, slash, path = rest.partition("/")
+    text = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
     return text if len(text) <= 200 else text[:197] + "..."
 
 

@@ -212,6 +212,8 @@ def test_s3_errors_are_told_apart_without_secrets(
         (("file:///etc/passwd", "OUT"), 1, "outside the folders"),
         (("file:///mnt/../etc/passwd", "OUT"), 1, ".."),
         (("http://user:pa55word@127.0.0.1/x.bin", "OUT"), 1, "Secret"),
+        (("s3://key:pa55word@bucket/x", "OUT"), 1, "Secret of the ServiceAccount"),
+        (("key:pa55word@bucket/x", "OUT"), 1, "no scheme"),
         (("http://127.0.0.1:1/x.bin", "OUT"), 1, "nothing accepts connections"),
         (("http://169.254.169.254/x.bin", "OUT"), 1, "link-local"),
         (("http://127.0.0.1:1/x.bin", "/proc/nowhere/OUT"), 1, "cannot write"),
