@@ -30,6 +30,8 @@ class Concurrency:
 
     per_lane: int
     total: int
+    total_bytes: int = 256 * 1024 * 1024
+    """Data of events being delivered; beyond it no lane takes another one."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Dispatcher:
         self._lanes: dict[str, _Lane] = {}
         self._starved: set[str] = set()
         self._in_flight = 0
+        self._in_flight_bytes = 0
         self._is_stopping = False
         self._log = logs.get("dispatcher")
 
@@ -115,7 +118,7 @@ class Dispatcher:
         free = min(self._concurrency.per_lane - len(lane.running), self._concurrency.total - self._in_flight)
         if subscription is None:
             return None
-        if free <= 0:
+        if free <= 0 or self._in_flight_bytes >= self._concurrency.total_bytes:
             self._starved.add(lane.consumer)
             return None
         lease_s = (subscription.policy.timeout_s or self._timeout_s) + LEASE_MARGIN_S
@@ -129,16 +132,21 @@ class Dispatcher:
             self._give_back(unused)
         if len(batch.items) == free or batch.next_due_at is None:
             return None
+        if self._in_flight_bytes >= self._concurrency.total_bytes:
+            self._starved.add(lane.consumer)
+            return None
         return max(batch.next_due_at - self._clock(), 0.001)
 
     def _start(self, lane: _Lane, batch: Batch) -> None:
         for item in batch.items:
             task = asyncio.create_task(self._attempt(item))
             lane.running[task] = item
+            self._in_flight_bytes += len(item.event.data or b"")
             task.add_done_callback(lambda done: self._ended(lane, done))
 
     def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
-        lane.running.pop(task, None)
+        item = lane.running.pop(task)
+        self._in_flight_bytes -= len(item.event.data or b"")
         lane.wake.set()
         self._give_back(1)
         if not task.cancelled() and task.exception() is not None:

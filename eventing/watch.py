@@ -86,6 +86,9 @@ class Watch:
                 await asyncio.sleep(FORGET_RETRY_S)
 
     async def _drop_deliveries(self, consumers: list[str]) -> None:
+        """Of those that are still gone: a Broker may have been made again meanwhile."""
+        present = self._routes.consumers()
+        consumers = [consumer for consumer in consumers if consumer not in present]
         try:
             dropped = await self._broker.forget(consumers)
         except StoreError as error:

@@ -39,6 +39,8 @@ ROW_BYTES = 128
 """What a row takes besides its texts, indexes included."""
 NOTHING = Depth(0, 0)
 SHRINK_PAGES = 2048
+LEASE_BYTES = 16 * 1024 * 1024
+"""A lease ends with the event that reaches this, so that big events do not come sixteen at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +160,19 @@ class SqliteBroker:
 
     def _lease(self, connection: sqlite3.Connection, consumer: str, limit: int, lease_s: float) -> Batch:
         now = self._clock()
-        rows = connection.execute(
+        cursor = connection.execute(
             "SELECT d.id, d.attempts, d.stage, d.marks, e.broker, e.attributes, e.data, e.headers"
             " FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.consumer = ? AND d.due_at <= ?"
             " ORDER BY d.due_at, d.id LIMIT ?",
             (consumer, now, limit),
-        ).fetchall()
+        )
+        rows, size = [], 0
+        for row in cursor:
+            rows.append(row)
+            size += len(row[6] or b"")
+            if size >= LEASE_BYTES:
+                break
+        cursor.close()
         leased = []
         for row in rows:
             self._token += 1

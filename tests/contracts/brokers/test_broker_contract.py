@@ -240,3 +240,13 @@ async def test_load_survives_a_restart(opened: Opener) -> None:
     assert before.deliveries == 4
     await broker.close()
     assert opened().depth("ns/b") == before
+
+
+async def test_a_lease_of_big_events_ends_early_and_the_rest_is_due(opened: Opener, clock: Clock) -> None:
+    broker = opened()
+    for number in range(5):
+        await broker.publish(Publication("ns/b", event(str(number), data=b"x" * 8 * 1024 * 1024), ("c",)))
+    batch = await broker.lease("c", 16, 30)
+    assert [item.event.id for item in batch.items] == ["0", "1"]
+    assert batch.next_due_at == clock.now
+    assert [item.event.id for item in (await broker.lease("c", 16, 30)).items] == ["2", "3"]

@@ -25,6 +25,7 @@ from wakeful.core.protocol.cloudevents import Limits
 from wakeful.kit import httpserver
 
 MAX_BODY = 200_000
+CONCURRENCY = Concurrency(4, 8)
 EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/test", "ce-type": "com.example"}
 Answer = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
@@ -112,7 +113,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(folder: Path, proxy: str | None = None) -> AsyncIterator[Rig]:
+async def running_rig(
+    folder: Path, proxy: str | None = None, concurrency: Concurrency = CONCURRENCY
+) -> AsyncIterator[Rig]:
     """The whole path, started and stopped."""
     runners: list[web.BaseRunner] = []
 
@@ -129,7 +132,7 @@ async def running_rig(folder: Path, proxy: str | None = None) -> AsyncIterator[R
     metrics = Metrics(lambda: [(name, broker.depth(name)) for name in routes.brokers()])
     async with HttpSink(proxy, MAX_BODY) as sink, aiohttp.ClientSession() as session:
         attempts = Attempts(sink, routes, metrics, time.time, Limits(max_body_bytes=MAX_BODY), 5.0)
-        dispatcher = Dispatcher(broker, routes, attempts, metrics, time.time, Concurrency(4, 8), 5.0)
+        dispatcher = Dispatcher(broker, routes, attempts, metrics, time.time, concurrency, 5.0)
         bodies = Bodies(MAX_BODY, 1_000_000, 50, 0.5)
         ingress = Ingress(broker, routes, bodies, metrics, time.time, dispatcher.wake)
         runners.append(await httpserver.start(web.Server(ingress.handle), "tcp:127.0.0.1:0", shutdown_s=0.1))

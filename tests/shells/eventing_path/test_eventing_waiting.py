@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from eventing_rig import Rig, running_rig
 
+from eventing.dispatcher import Concurrency
 from wakeful.kit import httpserver
 
 REPLY = {"ce-specversion": "1.0", "ce-id": "always-the-same", "ce-source": "/r", "ce-type": "reply"}
@@ -73,3 +75,27 @@ async def test_a_subscribers_own_replies_all_pass_whatever_their_ids(rig: Rig) -
     for number in range(3):
         await rig.post(ce_id=str(number))
     await second.wait(3)
+
+
+async def test_bytes_in_flight_are_bounded_and_nothing_is_stuck(tmp_path: Path) -> None:
+    async with running_rig(tmp_path, concurrency=Concurrency(4, 8, total_bytes=150_000)) as rig:
+        subscriber = await rig.start_subscriber()
+        release, running, most = asyncio.Event(), 0, 0
+
+        async def hold(_: web.Request, __: bytes) -> web.StreamResponse:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await release.wait()
+            running -= 1
+            return web.Response(status=202)
+
+        subscriber.answer = hold
+        rig.add_broker()
+        rig.add_trigger("t", subscriber.url)
+        for number in range(8):
+            await rig.post(body=b"x" * 100_000, ce_id=str(number))
+            await rig.until(lambda number=number: running == min(number + 1, 2))  # type: ignore[misc]
+        assert most == 2
+        release.set()
+        await rig.until(lambda: rig.outcome("t", "delivered") == 8)
