@@ -22,6 +22,10 @@ class DialError(PodError):
     """The pod could not be connected to: nothing was sent, another pod or a later try may serve."""
 
 
+class GoneError(PodError):
+    """The connection ended before a byte of the answer came: nobody knows whether the request was worked on."""
+
+
 @dataclass(slots=True)
 class Head:
     """What a request line and its headers say. ``authority`` is the Host as the client wrote it."""

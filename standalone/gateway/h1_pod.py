@@ -14,7 +14,7 @@ from typing import Protocol, cast
 import httptools
 
 from standalone.gateway import h1_wire
-from standalone.gateway.exchange import Answer, Head, PodError
+from standalone.gateway.exchange import Answer, GoneError, Head, PodError
 from standalone.gateway.inbox import BodyError, Headers, Inbox
 from standalone.gateway.outgoing import Outgoing
 
@@ -104,7 +104,8 @@ class H1PodConnection(Outgoing):
         self._keeper.forget(self)
         if self._answer is not None and not self._answer.done():
             reason = f": {exc}" if exc else ""
-            self._answer.set_exception(PodError(f"the pod closed the connection before it answered{reason}"))
+            kind = PodError if self._head_bytes else GoneError
+            self._answer.set_exception(kind(f"the pod closed the connection before it answered{reason}"))
             self._answer.exception()  # retrieved: the caller may have been cancelled
         if self._ends_by_close or self._is_tunnel:
             self.inbox.end()

@@ -13,7 +13,7 @@ from activator_hooks.timeline import Timeline
 from standalone.gateway import h1_wire, replies
 from standalone.gateway import headers as rules
 from standalone.gateway.deadlines import Deadlines
-from standalone.gateway.exchange import Answer, DialError, Exchange, PodCall, PodError, pump
+from standalone.gateway.exchange import Answer, DialError, Exchange, GoneError, PodCall, pump
 from standalone.gateway.inbox import Headers
 from standalone.gateway.pods_pool import Pool
 from standalone.gateway.revision import Pod, Revision
@@ -38,6 +38,7 @@ class Passage:
         self._woke_at: float | None = None
         self._body: bytes | None = None
         self._is_streaming = False
+        self._is_repeated = False
         self._announced_length: int | None = None
 
     # ---- to a revision
@@ -133,12 +134,16 @@ class Passage:
         except DialError:
             call.abort()
             raise
-        except PodError:
+        except GoneError as error:
             call.abort()
-            if not (call.is_reused and self._can_repeat and self.exchange.head.method in IDEMPOTENT):
+            if self._is_repeated or not (self._can_repeat and self.exchange.head.method in IDEMPOTENT):
                 raise
             if pod is None or pod.pool is None or revision is None:
                 raise
+            self._is_repeated = True
+            if not call.is_reused:
+                # it died between our connecting and its answer: another pod, or this one once it answers its probe
+                raise DialError(str(error)) from error
             # the server closed a kept connection as we used it; such a request may be sent once more
             fresh = await self._dial(revision, pod)
             try:

@@ -10,7 +10,7 @@ from socket import create_server
 
 import aiohttp
 import pytest
-from gateway_pods import EchoPod
+from gateway_pods import EchoPod, read_request
 from gateway_world import World, until
 
 from standalone.gateway import admin
@@ -145,3 +145,43 @@ async def test_a_kept_connection_that_the_pod_has_closed_is_not_used_again(limit
                 theirs.close()  # nothing is awaited from here on: the loop cannot know
             assert (pool.take_idle() is call) == goes_on
         pool.close()
+
+
+@pytest.mark.usefixtures("socket")
+@pytest.mark.parametrize(("method", "status", "asked"), [("GET", 200, 2), ("PUT", 200, 2), ("POST", 502, 1)])
+async def test_a_connection_that_ends_without_an_answer(
+    world: World, method: str, status: int, asked: int
+) -> None:
+    """The pod dies as it is asked, and a second later another answers on its port: only what is safe is sent again."""
+    lines: list[str] = []
+
+    async def dies_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await read_request(reader)
+        if request is not None:
+            lines.append(request.line)
+            if len(lines) > 1:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    world.pod(await world.serve(dies_once))
+    await world.open_pods()
+    url = f"http://127.0.0.1:{world.port}/"
+    async with aiohttp.ClientSession() as session, session.request(method, url, headers=HEADERS) as answer:
+        assert answer.status == status
+    assert len(lines) == asked
+
+
+@pytest.mark.usefixtures("socket")
+async def test_a_request_that_kills_every_server_is_sent_twice_at_most(world: World) -> None:
+    asked = 0
+
+    async def dies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += await read_request(reader) is not None
+
+    for name in ("p1", "p2", "p3"):
+        world.pod(await world.serve(dies), name=name)
+    await world.open_pods(3)
+    url = f"http://127.0.0.1:{world.port}/"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=HEADERS) as answer:
+        assert answer.status == 502
+    assert asked == 2
