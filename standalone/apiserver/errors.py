@@ -148,5 +148,8 @@ def unsupported(what: str, instead: str) -> StatusError:
 
 
 def storage_failed(why: str, is_full: bool) -> StatusError:
-    """The write could not be made durable and did not happen. 507 when the disk is full."""
-    return StatusError(507 if is_full else 500, "InternalError", why, {"retryAfterSeconds": 5})
+    """The write could not be made durable and did not happen. 507 when the disk is full.
+
+    Without a time to try again: client-go would obey it ten times, and the user would wait for a minute in silence.
+    """
+    return StatusError(507 if is_full else 500, "InternalError", why)

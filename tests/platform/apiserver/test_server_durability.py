@@ -101,6 +101,7 @@ def test_full_disk_is_said_and_recovered_from(server: ServerProcess) -> None:
         answered.append(f"fill-{index}")
     assert answer.status in (500, 507), "the limit was never reached"
     assert answer.reason == "InternalError"
+    assert answer.header("Retry-After") == "", "kubectl would try again for a minute without a word"
     assert "disk" in answer.message or "writing" in answer.message
     assert answered
     assert api.get(f"{PATH}/before").status == 200
