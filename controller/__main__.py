@@ -84,7 +84,7 @@ async def _serve(
     scope.health.authority = authority
     try:
         webhooks = await server.start(
-            server.build_app(Reviewer(api, cache, facts)), config.webhook_listen, authority.context
+            server.build_app(Reviewer(api, facts)), config.webhook_listen, authority.context
         )
     except httpserver.ListenError as error:
         log.error("cannot start", error=str(error))

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from controller.cache import CLUSTER_RUNTIMES, SERVING_RUNTIMES, Cache
+from controller.cache import CLUSTER_RUNTIMES, SERVING_RUNTIMES
 from controller.connection import Api, ApiFailureError
 from controller.desired import podmutation, selection
 from controller.desired.podmutation import PodFacts, PodRefusedError
@@ -25,7 +25,7 @@ from wakeful.core.api import (
     servingruntime,
 )
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api.isvc_problem import Obj, Problem, mapping, text
+from wakeful.core.api.isvc_problem import Obj, Problem, mapping, mappings, text
 from wakeful.kit import logs
 from wakeful.kit.kube import SECRETS, Resource
 
@@ -59,9 +59,8 @@ class Verdict:
 class Reviewer:
     """The reviews; stateless but for what it may read."""
 
-    def __init__(self, api: Api, cache: Cache, facts: Facts) -> None:
+    def __init__(self, api: Api, facts: Facts) -> None:
         self._api = api
-        self._cache = cache
         self._facts = facts
 
     async def default_isvc(self, review: Review) -> Verdict:
@@ -74,18 +73,17 @@ class Reviewer:
         findings = inferenceservice_validate.validate(review.obj, review.old)
         if findings.problems:
             return Verdict(_refusal(findings.problems))
-        return Verdict(warnings=[*findings.warnings, *self._runtime_warning(review)])
+        return Verdict(warnings=[*findings.warnings, *await self._runtime_warning(review)])
 
     async def validate_runtime(self, review: Review) -> Verdict:
         if review.operation == "DELETE":
             return Verdict()
         namespaced = review.obj.get("kind") == servingruntime.NAMESPACED
-        resource = SERVING_RUNTIMES if namespaced else CLUSTER_RUNTIMES
-        others = [
-            item
-            for item in self._cache.items(resource)
-            if not namespaced or mapping(item.get("metadata")).get("namespace") == review.namespace
-        ]
+        others = await (
+            self._runtimes(SERVING_RUNTIMES, review.namespace)
+            if namespaced
+            else self._runtimes(CLUSTER_RUNTIMES)
+        )
         problems = servingruntime.validate(review.obj, others, review.old)
         return Verdict(_refusal(problems)) if problems else Verdict()
 
@@ -99,22 +97,28 @@ class Reviewer:
         except PodRefusedError as error:
             return Verdict(str(error))
 
-    def _runtime_warning(self, review: Review) -> list[str]:
+    async def _runtime_warning(self, review: Review) -> list[str]:
         """A sentence when no runtime fits now. Not a refusal: the runtime may come later."""
         predictor = inferenceservice.parse(review.obj).predictor
         if predictor.model is None:
             return []
-        namespaced = [
-            servingruntime.parse(item)
-            for item in self._cache.items(SERVING_RUNTIMES)
-            if item["metadata"].get("namespace") == review.namespace
-        ]
-        cluster = [servingruntime.parse(item) for item in self._cache.items(CLUSTER_RUNTIMES)]
+        try:
+            own = await self._runtimes(SERVING_RUNTIMES, review.namespace)
+            shared = await self._runtimes(CLUSTER_RUNTIMES)
+        except ApiFailureError as error:
+            log.warning("runtimes not listed", error=str(error))
+            return []
+        namespaced = [servingruntime.parse({**item, "kind": servingruntime.NAMESPACED}) for item in own]
+        cluster = [servingruntime.parse({**item, "kind": servingruntime.CLUSTER}) for item in shared]
         try:
             selection.decide(predictor.model, namespaced, cluster, inferenceservice.is_multi_model(predictor))
         except SpecError as error:
             return [f"spec.predictor.model: {error.reason}: {error.message}"]
         return []
+
+    async def _runtimes(self, resource: Resource, namespace: str | None = None) -> list[Obj]:
+        """Asked of the API server: right after a start the cache does not know them all yet."""
+        return mappings((await self._api.request("GET", resource.path(namespace))).get("items"))
 
     async def _account(self, review: Review) -> Obj | None:
         sources = podmutation.sources_of(review.obj)

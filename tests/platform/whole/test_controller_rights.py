@@ -17,10 +17,10 @@ import pytest
 from guarded_api import Access, Guard, Rules
 from whole_platform import free_port
 
-from controller.cache import INFERENCE_SERVICES, KNATIVE_INGRESSES, KNATIVE_SERVICES
+from controller.cache import CLUSTER_RUNTIMES, INFERENCE_SERVICES, KNATIVE_INGRESSES, KNATIVE_SERVICES
 from standalone import install
 from standalone.processes import Options
-from wakeful.kit.kube import EVENTS, NAMESPACES, KubeClient, Obj, Resource, read_kubeconfig
+from wakeful.kit.kube import EVENTS, NAMESPACES, ApiError, KubeClient, Obj, Resource, read_kubeconfig
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(90)]
 
@@ -120,6 +120,7 @@ async def life_of_one(client: KubeClient) -> None:
         return True
 
     await until(applied, "the webhooks do not answer")
+    await ambiguous_runtime(client)
     revision = "iris-predictor-00001"
     traffic = [{"revisionName": revision, "latestRevision": True, "percent": 100}]
     status = {"latestCreatedRevisionName": revision, "latestReadyRevisionName": revision, "traffic": traffic}
@@ -154,6 +155,14 @@ async def life_of_one(client: KubeClient) -> None:
         return left == [None, None]
 
     await until(is_gone, "children are left")
+
+
+async def ambiguous_runtime(client: KubeClient) -> None:
+    """The webhook knows the other runtimes from its first answer on."""
+    shipped = await client.get(CLUSTER_RUNTIMES, None, "kserve-sklearnserver")
+    twin = {key: shipped[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": "twin"}}
+    with pytest.raises(ApiError, match="kserve-sklearnserver has the same priority 1"):
+        await client.create(CLUSTER_RUNTIMES, None, twin)
 
 
 @pytest.mark.parametrize(
