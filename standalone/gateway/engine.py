@@ -42,6 +42,7 @@ class Engine:
         self._limits = limits
         self._events = events
         self._measures = measures
+        fleet.on_gone = measures.forget
         self._log = logs.get("gateway")
         self.timelines: deque[Timeline] = deque(maxlen=TIMELINES)
 
@@ -74,7 +75,7 @@ class Engine:
             self.timelines.append(passage.timeline)
             phases = {k: round(v, 1) for k, v in passage.timeline.phases_ms.items()}
             self._log.info("revision answered", revision=passage.timeline.revision, phases_ms=phases)
-        if revision is not None:
+        if revision is not None and (revision.view.namespace, revision.view.name) in self._fleet.revisions:
             self._measures.served(revision.view.namespace, revision.view.name, passage.status or 500, took_s)
 
     # ---- where to

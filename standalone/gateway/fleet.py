@@ -7,7 +7,7 @@ force. Invariant: ``is_synced`` is set only when all three kinds were read once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from activator_hooks.hold import ByteBudget
@@ -42,6 +42,8 @@ class Fleet:
         self._log = logs.get("gateway")
         self._synced = asyncio.Event()
         self._table_planned = False
+        self.on_gone: Callable[[str, str], None] = lambda _namespace, _name: None
+        """Called with a revision that was deleted."""
         self.table = routing.Table()
         self.revisions: dict[tuple[str, str], Revision] = {}
 
@@ -107,6 +109,7 @@ class Fleet:
             revision = self.revisions.pop(key, None)
             if revision is not None:
                 self._close(revision)
+                self.on_gone(*key)
             return
         view = podview.view_revision(obj, self._limits.default_timeout_s)
         revision = self.revisions.get(key)

@@ -45,7 +45,8 @@ class World:
         self.limits = limits
         self.waker = RecordingWaker()
         self.fleet = Fleet(limits, self.waker)
-        self.engine = Engine(self.fleet, limits, Pool(Address(path="/nowhere.sock"), limits), Measures())
+        self.measures = Measures()
+        self.engine = Engine(self.fleet, limits, Pool(Address(path="/nowhere.sock"), limits), self.measures)
         self.front = Front(limits, self.engine.serve)
         self.port = 0
         self._servers: list[asyncio.Server] = []

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from aiohttp import web
+from gateway_pods import EchoPod
+from gateway_world import World, until
+from prometheus_client import generate_latest
 
 from standalone.gateway.autoscaler import AutoscalerClient
 from standalone.gateway.fleet import Fleet
@@ -37,3 +40,21 @@ async def test_a_second_without_any_traffic_is_reported_too(tmp_path: Path) -> N
         await asyncio.gather(reporting, return_exceptions=True)
     await runner.cleanup()
     assert body["stats"] == []
+
+
+async def test_series_of_a_deleted_revision_are_gone(world: World) -> None:
+    slow = EchoPod()
+    world.route("m.ns.localhost", ("r1", 100))
+    world.revision()
+    world.pod(await world.serve(slow))
+    await world.open_pods()
+    get = b"GET / HTTP/1.1\r\nHost: m.ns.localhost\r\nConnection: close\r\n\r\n"
+    assert (await world.ask(get)).endswith(b"hello")
+    assert b'revision="r1"' in generate_latest(world.measures.registry)
+    slow.gate.clear()
+    late = asyncio.create_task(world.ask(get))
+    await until(lambda: slow.in_flight == 1)
+    world.fleet.on_revision("DELETED", {"metadata": {"namespace": "ns", "name": "r1"}}, None)
+    slow.gate.set()
+    assert (await late).endswith(b"hello")
+    assert b'revision="r1"' not in generate_latest(world.measures.registry)
