@@ -128,7 +128,7 @@ def _build_parts(observed: Observed, service: InferenceService) -> list[Part]:
         child = names.component_name(service.name, component.name, component.variant)
         live = observed.services.get(child)
         before = rollouts.read(mapping(memory.get(component.name)))
-        rollout = rollouts.step(before, mapping(mapping(live).get("status"))) if live else before
+        rollout = rollouts.step(before, mapping(mapping(live).get("status")))
         part = _build_part(observed, service, component, live, rollout, protocol)
         if part.pod is not None and component.name == names.PREDICTOR:
             protocol = part.pod.protocol

@@ -40,6 +40,8 @@ def step(before: Rollout, service_status: Obj) -> Rollout:
     """The bookkeeping after observing ``service_status`` (of the Knative Service)."""
     ready = text(service_status.get("latestReadyRevisionName"))
     created = text(service_status.get("latestCreatedRevisionName"))
+    if _is_of_another_service(before, created):
+        before = Rollout()
     latest, previous = before.latest_rolled_out, before.previous_rolled_out
     entries = mappings(service_status.get("traffic"))
     for entry in entries:
@@ -52,6 +54,21 @@ def step(before: Rollout, service_status: Obj) -> Rollout:
         elif _is_lowered(entries, ready, percent) and ready == created and previous:
             latest = previous
     return Rollout(ready, created, latest, previous)
+
+
+def _is_of_another_service(before: Rollout, created: str) -> bool:
+    """Whether what we remember is of a Knative Service that was deleted or had another name.
+
+    Its revisions are gone, and traffic that names one of them would never be routed again. Revisions are numbered
+    (``NAME-00012``), so none that was ever rolled out comes after the newest.
+    """
+    if not created:
+        return True
+    own = created.rpartition("-")[0]
+    return any(
+        name and (name.rpartition("-")[0] != own or name > created)
+        for name in (before.latest_rolled_out, before.previous_rolled_out)
+    )
 
 
 def _is_lowered(entries: list[Obj], revision: str, percent: int) -> bool:

@@ -87,3 +87,26 @@ async def test_a_change_of_percentage_alone_makes_no_new_template() -> None:
     state.change(canaryTrafficPercent=30)
     await state.settle()
     assert state.service()["spec"]["template"] == before
+
+
+async def test_revisions_of_a_deleted_service_are_forgotten() -> None:
+    state = await world().serving(REV1)
+    state.change(timeout=60)
+    await advance(state, REV2)
+    assert rolled_out(state) == (REV2, REV1)
+    state.change(canaryTrafficPercent=20, timeout=61)
+    await advance(state, REV3)
+    del state.objects["ksvc", "iris-predictor"]
+    await advance(state, REV1)
+    assert state.traffic()[0][:2] == ("latest", 20) and state.traffic()[1:] == [(REV1, 80, "prev")]
+    assert rolled_out(state) == (REV1, "")
+    assert state.condition("Ready")[0] == "True"
+
+
+async def test_a_renamed_predictor_starts_a_history_of_its_own() -> None:
+    state = await world().serving(REV1)
+    state.change(name="b", canaryTrafficPercent=20)
+    await state.settle()
+    traffic = state.service("iris-b-predictor")["spec"]["traffic"]
+    assert traffic == [{"latestRevision": True, "percent": 100}]
+    assert ("ksvc", "iris-predictor") in state.objects, "it serves until its successor is ready"
