@@ -32,7 +32,10 @@ class ServiceController:
             return
         configuration = await self._ensure(CONFIGURATIONS, service, build.build_configuration(service))
         configured = configuration_condition(service, configuration)
-        if is_owned(configuration, service) and find_named_revision(self._world, configuration) is False:
+        route: Obj | None
+        if not is_owned(configuration, service):
+            route = self._world[ROUTES].get(*key)  # no Route of ours may lead to somebody else's revisions
+        elif find_named_revision(self._world, configuration) is False:
             name = build.revision_name(configuration)
             text = f'The name "{name}" is taken by a conflicting Revision, so traffic will not be migrated'
             configured = Condition(CONFIGURATIONS_READY, FALSE, "RevisionNameTaken", text)

@@ -103,8 +103,11 @@ class World:
         return made
 
     async def update(self, resource: Resource, obj: Obj) -> Obj:
-        """Replace the object; 409 when the cache was behind (the work queue retries)."""
-        made = await self.client.replace(resource, obj["metadata"]["namespace"], obj)
+        """Replace the object; 409 when the cache was behind (the work queue retries), nothing when it is gone."""
+        try:
+            made = await self.client.replace(resource, obj["metadata"]["namespace"], obj)
+        except ApiError as error:
+            return self._gone(resource, obj, error)
         self[resource].observe(made)
         return made
 
@@ -124,7 +127,7 @@ class World:
             made = await self.client.replace(resource, namespace, {**newest, "status": status}, "status")
         except ApiError as error:
             if error.reason != "Conflict":
-                raise
+                return self._gone(resource, newest, error)
             # somebody changed the rest of the object and the cache has not heard of it yet
             newest = await self.client.get(resource, namespace, newest["metadata"]["name"])
             if newest["metadata"]["uid"] != obj["metadata"].get("uid"):
@@ -136,9 +139,19 @@ class World:
     async def patch(self, resource: Resource, obj: Obj, body: Any) -> Obj:
         """Merge-patch what this controller owns of the object, whatever else changed."""
         metadata = obj["metadata"]
-        made = await self.client.patch(resource, metadata["namespace"], metadata["name"], body)
+        try:
+            made = await self.client.patch(resource, metadata["namespace"], metadata["name"], body)
+        except ApiError as error:
+            return self._gone(resource, obj, error)
         self[resource].observe(made)
         return made
+
+    def _gone(self, resource: Resource, obj: Obj, error: ApiError) -> Obj:
+        """Nothing was lost when the object itself was deleted meanwhile; any other error is raised again."""
+        if error.code != 404:
+            raise error
+        self[resource].forget(obj)
+        return obj
 
     async def delete(self, resource: Resource, obj: Obj, **options: Any) -> None:
         """Delete exactly this object (by uid); one that is gone already is fine."""
