@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from standalone.apiserver import errors, handlers_schema
+from standalone.apiserver import errors, handlers_depth, handlers_schema
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.server_types import Request, User
 
@@ -100,9 +100,11 @@ def _decode_protobuf(body: bytes) -> Any:
 
 def decode_json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except ValueError as error:
         raise errors.bad_request(f"the body is not valid JSON: {error}") from error
+    handlers_depth.check(value)
+    return value
 
 
 def find_duplicates(body: bytes, value: Any) -> list[str]:
@@ -142,12 +144,18 @@ def _collect_duplicates(value: Any, path: str, found: list[str]) -> None:
 def decode_yaml(body: bytes) -> Any:
     """YAML, of which JSON is a part; JSON is tried first because it is a hundred times faster."""
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except ValueError:
-        pass
+        return _decode_yaml(body)
+    handlers_depth.check(value)
+    return value
+
+
+def _decode_yaml(body: bytes) -> Any:
     import yaml
 
     try:
+        handlers_depth.check_yaml(body)
         value = yaml.load(body, Loader=_loader())
         orjson.dumps(value)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

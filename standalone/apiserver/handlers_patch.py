@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from standalone.apiserver import errors, handlers_body, handlers_schema
+from standalone.apiserver import errors, handlers_body, handlers_depth, handlers_schema
 from standalone.apiserver.handlers_body import WriteOptions
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_write import Change, Writer, Written
@@ -72,6 +72,7 @@ def _apply(kind: Kind, media: str, present: Obj, body: Any) -> Any:
 
 def _checked(value: Any, kind: Kind, present: Obj) -> Obj:
     """The patched value is still an object of this kind and name."""
+    handlers_depth.check(value)
     name = present["metadata"]["name"]
     return handlers_schema.read_object(value, kind, name)
 

@@ -99,7 +99,9 @@ def read_object(value: Any, kind: Kind, target_name: str) -> Obj:
     """Check that a decoded body is an object of this kind. Raises 400."""
     if not isinstance(value, dict):
         raise errors.bad_request(f"the body must be a JSON object, a {kind.kind} was expected")
-    metadata = value.setdefault("metadata", {})
+    if value.get("metadata") is None:
+        value["metadata"] = {}
+    metadata = value["metadata"]
     if not isinstance(metadata, dict):
         raise errors.bad_request("metadata must be an object")
     value.setdefault("apiVersion", kind.api_version)

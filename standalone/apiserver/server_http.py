@@ -30,6 +30,8 @@ REQUEST_S = 30.0
 STALLED_S = 60.0
 """A peer that reads nothing of a waiting answer for this long is cut off."""
 IDLE_S = 600.0
+MAX_WARNINGS = 40
+MAX_WARNING_BYTES = 8 * 1024
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _log = logs.get("apiserver.http")
 
@@ -211,9 +213,19 @@ def _head(status: int, content_type: str, headers: tuple[tuple[str, str], ...], 
     head = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\nContent-Type: {content_type}\r\n"
     for name, value in headers:
         head += f"{name}: {value}\r\n"
-    for warning in warnings:
-        head += f'Warning: 299 - "{_quoted(warning)}"\r\n'
+    if warnings:
+        head += _warnings(warnings)
     return head
+
+
+def _warnings(warnings: list[str]) -> str:
+    """As many as fit: clients refuse heads of more than a hundred lines or some tens of kilobytes."""
+    shown = ""
+    for index, warning in enumerate(warnings):
+        if len(shown) > MAX_WARNING_BYTES or index == MAX_WARNINGS:
+            return f'{shown}Warning: 299 - "and {len(warnings) - index} more warnings"\r\n'
+        shown += f'Warning: 299 - "{_quoted(warning)}"\r\n'
+    return shown
 
 
 def _quoted(text: str) -> str:
