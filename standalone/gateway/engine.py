@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from activator_hooks.hold import HoldFullError, WakeFailedError
 from activator_hooks.timeline import Timeline
@@ -98,7 +98,7 @@ class Engine:
                 await self._to_outside(passage)
             else:
                 views = (revision.view for revision in self._fleet.items())
-                self._answer(exchange, replies.text(404, _no_route(decision, views)))
+                self._answer(exchange, replies.text(404, _no_route(decision, views, self._fleet.table.rules)))
             return None
         revision = self._fleet.revisions.get((decision.namespace, decision.revision))
         if revision is None:
@@ -184,13 +184,13 @@ HOW_TO_CALL = (
 NOT_READ = "the gateway has not read its routes yet (is the API server up?): try again in a moment"
 
 
-def _no_route(decision: routing.NoRoute, revisions: Iterable[RevisionView]) -> str:
+def _no_route(decision: routing.NoRoute, revisions: Iterable[RevisionView], known: Container[str]) -> str:
     host = f'host "{decision.host[:200]}"'
     if decision.reason is routing.Miss.LOOP:
         return f"routes of {host} rewrite in a circle"
     if decision.reason is not routing.Miss.UNKNOWN_HOST:
         return f"no route for this path of {host}"
-    why = explain.why_no_route(decision.host, revisions)
+    why = explain.why_no_route(decision.host, revisions, known)
     return f"no route for {host}: {why or HOW_TO_CALL}"
 
 

@@ -6,7 +6,7 @@ Called by ``passage`` when a held request's time is up and by ``engine`` for hos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Protocol
 
 from standalone.gateway.podview import PodView, RevisionView
@@ -55,12 +55,20 @@ def _question(view: RevisionView) -> str:
     return f"its readiness probe ({probe.kind}{path} on port {probe.port or view.port})"
 
 
-def why_no_route(host: str, revisions: Iterable[RevisionView]) -> str:
-    """Why the Service that ``host`` names has no route; empty where none of that name is known."""
+def why_no_route(host: str, revisions: Iterable[RevisionView], known: Container[str] = ()) -> str:
+    """Why the Service that ``host`` names has no route; empty where none of that name is known.
+
+    ``known`` are the hosts that have one.
+    """
     name = host
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)
     service, _, namespace = name.partition(".")
+    inside = f"{service}.{namespace}{SUFFIXES[0]}"
+    if host != inside and inside in known:
+        return one_line(
+            f"it is private (cluster-local): pods call http://{inside}, and so does that Host header here"
+        )
     ours = [r for r in revisions if r.namespace == namespace and r.service in (service, service + COMPONENT)]
     if not ours:
         return ""

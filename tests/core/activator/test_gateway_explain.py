@@ -63,6 +63,13 @@ def test_why_no_route(host: str, told: str) -> None:
     assert text.endswith(told) and bool(text) == bool(told)
 
 
+def test_a_private_route_says_where_it_is_called() -> None:
+    known = {"m.ns.svc.cluster.local"}
+    text = explain.why_no_route("m.ns.localhost", [VIEW], known)
+    assert text.startswith("it is private (cluster-local): pods call http://m.ns.svc.cluster.local")
+    assert "private" not in explain.why_no_route("x.ns.localhost", [VIEW], known)
+
+
 def test_long_and_many_lines_become_one_short_line() -> None:
     told = explain.one_line("a\nb " + "x" * 2000)
     assert told.startswith("a b xxx") and len(told) < 520 and told.endswith(" ...")
