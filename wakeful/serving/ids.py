@@ -2,7 +2,7 @@
 
 Used by ``http_edge`` (request id), ``http_v2`` (answer id) and ``http_events`` (event id). Not ``uuid.uuid4``: its
 ``os.urandom`` gives up the interpreter lock on every call and waits for a model thread to hand it back, which cost
-130 us a request of about 600 at 16 connections (docs/decisions/0070). The generator is seeded by the kernel, in a
+133 us of 470 us a request at 16 connections (docs/decisions/0070). The generator is seeded by the kernel, in a
 forked child again.
 
 Invariant: never used where an identifier grants access to anything.
