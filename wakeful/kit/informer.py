@@ -120,7 +120,9 @@ class Informer:
             self._version = obj["metadata"]["resourceVersion"]
             if event["type"] == "DELETED":
                 old = self.store.get(key_of(obj))
-                if old is None or not _is_newer(old, obj):  # else a newer one of that name is here by ``observe``
+                if old is None or not _is_newer(
+                    old, obj
+                ):  # else a newer one of that name is here by ``observe``
                     self._drop(obj)
             elif event["type"] != "BOOKMARK":
                 self._put(obj)
