@@ -58,6 +58,17 @@ def parse(text: str, where: str) -> list[Image]:
     return [_entry(item, f"{where}: images[{i}]") for i, item in enumerate(document["images"] or [])]
 
 
+def read(path: Path) -> list[Image]:
+    """The entries of the file ``path``. Raises ``ImageTableError``."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ImageTableError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImageTableError(f"{path}: cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
 def match(images: Sequence[Image], name: str) -> Image | None:
     """The first entry whose pattern fits the image ``name``."""
     clean = normal(name)
@@ -119,13 +130,7 @@ class ImageTable:
         if self._stamps.get(path) == stamp:
             return
         self._stamps[path] = stamp
-        if stat.st_size > MAX_FILE_BYTES:
-            raise ImageTableError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
-        try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ImageTableError(f"{path}: cannot be read: {error}") from error
-        self._entries[path] = parse(text, str(path))
+        self._entries[path] = read(path)
 
 
 def _entry(item: Any, where: str) -> Image:

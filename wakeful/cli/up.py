@@ -18,6 +18,7 @@ from pathlib import Path
 
 from standalone import install, instance
 from standalone.layout import Layout
+from standalone.node import images
 from standalone.processes import Options, build_processes
 from standalone.supervisor import Supervisor
 from wakeful.kit import lifecycle
@@ -92,6 +93,12 @@ def _check(layout: Layout, options: Options) -> None:
         )
     if options.images is not None and not options.images.is_file():
         raise instance.InstanceError(f"--images {options.images} is not a file")
+    for table in (options.images, layout.data_dir / "images.yaml"):
+        if table is not None and table.exists():
+            try:
+                images.read(table)
+            except images.ImageTableError as error:
+                raise instance.InstanceError(str(error)) from error
     ports = (
         ("--port", options.port),
         ("--api-port", options.api_port),

@@ -57,6 +57,18 @@ def test_second_up_on_one_data_directory(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["--images", "data directory"])
+def test_up_with_an_image_table_that_cannot_be_used(tmp_path: Path, place: str) -> None:
+    """The node would end again and again; the sentence names file, entry and field."""
+    table = tmp_path / "images.yaml"
+    table.write_text('images:\n  - pattern: "x:*"\n    argvv: [a]\n')
+    home = tmp_path / "d" if place == "--images" else tmp_path
+    more = ["--images", str(table)] if place == "--images" else []
+    done = run("up", "--data-dir", str(home), *more)
+    assert done.returncode == 1
+    assert f"{table}: images[0]: unknown field 'argvv'" in done.stderr
+
+
 @pytest.mark.parametrize("flag", ["--port", "--api-port", "--webhook-port"])
 def test_busy_port(tmp_path: Path, flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
