@@ -31,7 +31,7 @@ def train(folder: Path) -> tuple[list[list[float]], list[int]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         raise SystemExit(__doc__)
     train(Path(sys.argv[1]))
     print(f"iris-v1 and iris-v2 are in {sys.argv[1]}")
