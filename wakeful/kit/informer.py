@@ -120,9 +120,10 @@ class Informer:
             self._version = obj["metadata"]["resourceVersion"]
             if event["type"] == "DELETED":
                 old = self.store.get(key_of(obj))
-                if old is None or not _is_newer(
+                is_newer_here = old is not None and _is_newer(
                     old, obj
-                ):  # else a newer one of that name is here by ``observe``
+                )  # another of that name, by ``observe``
+                if not is_newer_here:
                     self._drop(obj)
             elif event["type"] != "BOOKMARK":
                 self._put(obj)
