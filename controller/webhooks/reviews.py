@@ -22,6 +22,7 @@ from wakeful.core.api import (
     inferenceservice,
     inferenceservice_defaults,
     inferenceservice_validate,
+    isvc_unsupported,
     servingruntime,
 )
 from wakeful.core.api import isvc_names as names
@@ -30,6 +31,7 @@ from wakeful.kit import logs
 from wakeful.kit.kube import SECRETS, Resource
 
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
+OWN_INITIALIZER = "wakeful/storage-initializer:"
 DENIED = 400
 SHOWN_PROBLEMS = 10
 
@@ -73,7 +75,10 @@ class Reviewer:
         findings = inferenceservice_validate.validate(review.obj, review.old)
         if findings.problems:
             return Verdict(_refusal(findings.problems))
-        return Verdict(warnings=[*findings.warnings, *await self._runtime_warning(review)])
+        warnings = [*findings.warnings, *await self._runtime_warning(review)]
+        if self._facts.config.storage.image.startswith(OWN_INITIALIZER):
+            warnings += isvc_unsupported.unread_sources(inferenceservice.parse(review.obj))
+        return Verdict(warnings=warnings)
 
     async def validate_runtime(self, review: Review) -> Verdict:
         if review.operation == "DELETE":

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wakeful.core.api import conditions, podspec, storage_uri
+from storage import uri as initializer
+from storage.errors import StorageError
+from wakeful.core.api import conditions, inferenceservice, isvc_unsupported, podspec, storage_uri
 from wakeful.core.api.conditions import Condition
 
 Obj = dict[str, Any]
@@ -34,6 +36,17 @@ def test_unusable_uris(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["s3://b/x", "gs://b", "hf://a/b", "https://h/x", "/models/x", "file:///x"])
 def test_usable_uris(uri: str) -> None:
     storage_uri.check(uri)
+
+
+@pytest.mark.parametrize("prefix", [item for item in storage_uri.PREFIXES if item != "pvc://"])
+def test_what_our_initializer_reads_is_said_as_it_is(prefix: str) -> None:
+    parsed = inferenceservice.parse({"spec": {"predictor": {"model": {"storageUri": f"{prefix}/a/b"}}}})
+    try:
+        initializer.parse(f"{prefix}{'/' if prefix == 'file://' else ''}host/b/c")
+        is_read = True
+    except StorageError as error:
+        is_read = "is not in this version" not in str(error)
+    assert (isvc_unsupported.unread_sources(parsed) == []) is is_read
 
 
 @given(st.text(max_size=30))

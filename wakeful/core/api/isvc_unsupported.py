@@ -105,10 +105,33 @@ def _autoscaling(parsed: isvc.InferenceService, component: isvc.Component) -> li
     return found
 
 
+def unread_sources(parsed: isvc.InferenceService) -> list[str]:
+    """Sources that Wakeful's own storage initializer, where that is the one in use, cannot read yet."""
+    known = storage_uri.OWN_PREFIXES
+    return [
+        f"{where}: Wakeful's storage initializer does not read {uri.partition('://')[0]}:// yet; "
+        f"use one of {', '.join(known[:-1])}"
+        for component in parsed.components
+        for where, uri in _uris(component)
+        if uri.startswith(storage_uri.PREFIXES) and not uri.startswith(known)
+    ]
+
+
 def _sources(component: isvc.Component) -> list[str]:
-    """Sources that no storage initializer of ours can read. Not refused: a cluster may have another one."""
+    """Sources that nothing reads. Not refused: a cluster may have another storage initializer."""
+    found = []
+    for where, uri in _uris(component):
+        try:
+            storage_uri.check(uri)
+        except storage_uri.StorageUriError as error:
+            found.append(f"{where}: {error}")
+    return found
+
+
+def _uris(component: isvc.Component) -> list[tuple[str, str]]:
+    """Every source with the path of its field."""
     path = f"spec.{component.name}"
-    uris = [
+    uris: list[tuple[str, object]] = [
         (f"{path}.storageUris[{index}].uri", item.get("uri"))
         for index, item in enumerate(component.storage_uris)
     ]
@@ -117,11 +140,4 @@ def _sources(component: isvc.Component) -> list[str]:
     elif component.containers:
         first = component.containers[0]
         uris.append((f"{path}.containers[0].env[STORAGE_URI]", podspec.env_value(first, "STORAGE_URI")))
-    found = []
-    for where, uri in uris:
-        try:
-            if isinstance(uri, str) and uri:
-                storage_uri.check(uri)
-        except storage_uri.StorageUriError as error:
-            found.append(f"{where}: {error}")
-    return found
+    return [(where, uri) for where, uri in uris if isinstance(uri, str) and uri]

@@ -23,6 +23,9 @@ PREFIXES = (
 )
 """Schemes the storage initializer (or the pod webhook) is asked to handle."""
 
+OWN_PREFIXES = ("pvc://", "s3://", "http://", "https://", "file://", "/")
+"""Those that Wakeful's own storage initializer reads in this version (pvc:// is mounted)."""
+
 OCI_PREFIXES = ("oci://", "oci+modelcar://", "oci+native://", "oci+fetch://")
 
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
