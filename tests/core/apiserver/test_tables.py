@@ -65,7 +65,9 @@ def test_a_pod_while_it_initialises_terminates_and_restarts():
     assert row("", "Pod", obj)["Status"] == "Init:ImagePullBackOff"
     obj["status"]["initContainerStatuses"] = [status(terminated={"exitCode": 1, "reason": "Error"})]
     assert row("", "Pod", obj)["Status"] == "Init:Error"
-    obj["status"]["conditions"] = [{"type": "Initialized", "status": "True"}]  # a sidecar that ended with the pod
+    obj["status"]["conditions"] = [
+        {"type": "Initialized", "status": "True"}
+    ]  # a sidecar that ended with the pod
     obj["status"]["containerStatuses"] = [status(terminated={"exitCode": 3, "reason": "Error"})]
     assert row("", "Pod", obj)["Status"] == "Error"
     going = {**pod(status(running={})), "metadata": meta(deletionTimestamp="2026-01-01T00:00:00Z")}
