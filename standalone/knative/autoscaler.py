@@ -24,7 +24,7 @@ from standalone.knative.world import World, is_leaving, rfc3339
 from wakeful.core.api import conditions
 from wakeful.core.api.conditions import TRUE, Condition
 from wakeful.core.api.isvc_problem import mapping
-from wakeful.core.scaling import kpa
+from wakeful.core.scaling import bounds, kpa
 from wakeful.core.scaling.cadence import Cadence
 from wakeful.core.scaling.settings import build_scaling
 from wakeful.kit import logs
@@ -131,7 +131,7 @@ class Autoscaler:
             coming = scaler.apply(facts, now)
             wanted = max(1, facts.replicas if coming.replicas is None else coming.replicas)
             if wanted > facts.replicas:
-                await self._write_replicas(key, wanted, decision)
+                await self._write_replicas(key, wanted, decision, coming.bounded.reason)
             self._queue.add_after(key, STATUS_LAG_S)
             return Woken(wanted, decision.reason.value, decided_at)
 
@@ -151,7 +151,7 @@ class Autoscaler:
                 scaler.tick(facts, self._cadence.as_of(now))
             coming = scaler.apply(facts, now)
             if coming.replicas is not None:
-                await self._write_replicas(key, coming.replicas, scaler.decision)
+                await self._write_replicas(key, coming.replicas, scaler.decision, coming.bounded.reason)
             await self._write_status(facts, coming)
             return coming.bounded.recheck_s
 
@@ -190,7 +190,9 @@ class Autoscaler:
         scaler.configure(scaling)
         return scaler
 
-    async def _write_replicas(self, key: Key, replicas: int, decision: kpa.Decision) -> None:
+    async def _write_replicas(
+        self, key: Key, replicas: int, decision: kpa.Decision, bound: bounds.Reason
+    ) -> None:
         autoscaler = self._world[AUTOSCALERS].get(*key)
         deployment = self._deployment(autoscaler) if autoscaler is not None else None
         if deployment is None:
@@ -202,6 +204,7 @@ class Autoscaler:
             revision=key[1],
             replicas=replicas,
             reason=decision.reason.value,
+            bound=bound.value,
             why=kpa.render(decision),
         )
 
