@@ -39,8 +39,9 @@ def check_yaml(body: bytes) -> None:
     depth = 0
     for event in yaml.parse(body, Loader=yaml.CSafeLoader):
         if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 0
             text = "YAML aliases (*name) are not accepted here: send JSON, as kubectl does, or write the value out"
-            raise errors.bad_request(f"error decoding YAML: line {event.start_mark.line + 1}: {text}")
+            raise errors.bad_request(f"error decoding YAML: line {line}: {text}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
