@@ -1,6 +1,6 @@
 """Composition root of the controller: settings, adapters, loops. Read it as a parts list.
 
-Order of start: the API server answers; configuration is read; certificates are ready; webhooks listen; kopf watches.
+Order of start: the API server answers; configuration is read; certificates are ready; webhooks listen; the kinds exist; kopf watches.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
 from controller import connection, handlers, operator, settings
-from controller.cache import INFERENCE_SERVICES, Cache
+from controller.cache import INFERENCE_SERVICES, WATCHED, Cache
 from controller.cluster import KubernetesCluster
 from controller.facts import Facts
 from controller.metrics import Metrics
@@ -83,9 +83,8 @@ async def _serve(
         return 0
     scope.health.authority = authority
     try:
-        webhooks = await server.start(
-            server.build_app(Reviewer(api, facts)), config.webhook_listen, authority.context
-        )
+        app = server.build_app(Reviewer(api, facts))
+        webhooks = await server.start(app, config.webhook_listen, authority.context, config.listen_fds)
     except httpserver.ListenError as error:
         log.error("cannot start", error=str(error))
         return 1
@@ -99,13 +98,17 @@ async def _serve(
         for isvc in cache.items(INFERENCE_SERVICES):
             queue.add(key_of(isvc))
 
+    async def watch() -> None:
+        await connection.wait_for_kinds(api, WATCHED)
+        await operator.run(build, scope.stop, on_ready)
+
     def on_ready(is_watching: bool) -> None:
         scope.health.is_watching = is_watching
 
     try:
         await lifecycle.run_until(
             scope.stop,
-            operator.run(build, scope.stop, on_ready),
+            watch(),
             run_workers(queue, scope.metrics.timed(reconciler.reconcile), log, config.workers),
             facts.run(look_at_all),
             authority.run(),

@@ -21,6 +21,9 @@ CLUSTER_RUNTIMES = Resource(names.GROUP, "v1alpha1", "clusterservingruntimes", n
 KNATIVE_SERVICES = Resource("serving.knative.dev", "v1", "services")
 KNATIVE_INGRESSES = Resource("networking.internal.knative.dev", "v1alpha1", "ingresses")
 
+WATCHED = (INFERENCE_SERVICES, SERVING_RUNTIMES, CLUSTER_RUNTIMES, KNATIVE_SERVICES, KNATIVE_INGRESSES)
+"""Kinds of CustomResourceDefinitions, which may be installed after the controller has started."""
+
 
 class Cache:
     """Objects by kind and key, and those of one InferenceService by its label."""

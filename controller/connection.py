@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import ssl
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,10 +23,11 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from wakeful.kit import logs
-from wakeful.kit.kube import Obj
+from wakeful.kit.kube import Obj, Resource
 
 REQUEST_TIMEOUT_S = 30.0
 RETRY_S = 0.2
+KINDS_LIMIT_S = 30.0
 IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 FIELD_MANAGER = "wakeful-controller"
 APPLY = "application/apply-patch+yaml"
@@ -144,6 +147,32 @@ async def wait_for_server(api: Api) -> None:
                 log.warning("waiting for the API server", error=str(error))
                 told = True
         await asyncio.sleep(RETRY_S)
+
+
+async def wait_for_kinds(api: Api, kinds: Iterable[Resource], limit_s: float = KINDS_LIMIT_S) -> None:
+    """Wait until the API server serves all ``kinds``, or for ``limit_s``: a cluster may do without Knative.
+
+    kopf lists what there is and then watches for new definitions; one that comes between the two it never sees.
+    """
+    told = False
+    deadline = time.monotonic() + limit_s
+    missing = list(kinds)
+    while True:
+        try:
+            missing = [kind for kind in missing if not await _is_served(api, kind)]
+        except ApiFailureError as error:
+            log.warning("cannot ask for kinds", code=error.code, error=str(error))
+        if not missing or time.monotonic() > deadline:
+            return
+        if not told:
+            log.warning("waiting for definitions", kinds=[f"{kind.plural}.{kind.group}" for kind in missing])
+            told = True
+        await asyncio.sleep(RETRY_S)
+
+
+async def _is_served(api: Api, kind: Resource) -> bool:
+    found = await api.get(f"/apis/{kind.group}/{kind.version}") or {}
+    return any(entry.get("name") == kind.plural for entry in found.get("resources") or ())
 
 
 def operator_namespace(given: str | None) -> str:

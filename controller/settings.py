@@ -18,6 +18,8 @@ class Settings:
     """Namespace of ``inferenceservice-config`` and the webhook certificate. Default: POD_NAMESPACE or wakeful-system."""
     webhook_listen: str
     """``tcp:HOST:PORT`` of the admission webhooks. Default tcp:0.0.0.0:9443, which a cluster's Service targets."""
+    listen_fds: tuple[int, ...]
+    """Listening sockets handed down by whoever starts us, used in place of ``webhook_listen``. Default none."""
     admin: str
     """``tcp:HOST:PORT`` or ``unix:PATH`` of /healthz and /metrics. Default tcp:0.0.0.0:8081."""
     workers: int
@@ -34,6 +36,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--kubeconfig", type=Path)
     parser.add_argument("--namespace")
     parser.add_argument("--webhook-listen", default="tcp:0.0.0.0:9443")
+    parser.add_argument("--listen-fd", dest="listen_fds", type=int, action="append", default=[])
     parser.add_argument("--admin", default="tcp:0.0.0.0:8081")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
@@ -42,4 +45,5 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         parser.error("--workers must be at least 1")
     if not arguments.webhook_listen.startswith("tcp:"):
         parser.error("--webhook-listen must be tcp:HOST:PORT")
+    arguments.listen_fds = tuple(arguments.listen_fds)
     return Settings(**vars(arguments))

@@ -46,7 +46,10 @@ def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
     images = ("--images", str(options.images)) if options.images else ()
     return (
         _process(layout, "apiserver", 2, "standalone.apiserver", *data, "--port", str(options.api_port)),
-        _process(layout, "controller", 0, "controller", *_controller_flags(layout, options)),
+        replace(
+            _process(layout, "controller", 0, "controller", *_controller_flags(layout, options)),
+            port=options.webhook_port,
+        ),
         _process(layout, "knative", 0, "standalone.knative", *data, *gateway_port, admin="autoscaler"),
         _process(layout, "node", 1, "standalone.node", *data, *gateway_port, *images, stop_s=20.0),
         replace(

@@ -8,8 +8,9 @@ API server then applies the failurePolicy) and logged.
 from __future__ import annotations
 
 import json
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
@@ -43,13 +44,21 @@ def build_app(reviewer: Reviewer) -> web.Application:
     return app
 
 
-async def start(app: web.Application, listen: str, context: ssl.SSLContext) -> web.AppRunner:
-    """Serve on ``tcp:HOST:PORT``. The caller ends it with ``cleanup``. Raises ``ListenError``."""
+async def start(
+    app: web.Application, listen: str, context: ssl.SSLContext, descriptors: Sequence[int] = ()
+) -> web.AppRunner:
+    """Serve on ``tcp:HOST:PORT``, or on the listening sockets ``descriptors``, which keep callers waiting in a restart.
+
+    The caller ends it with ``cleanup``. Raises ``ListenError``.
+    """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     host, _, port = listen.removeprefix("tcp:").rpartition(":")
     try:
-        await web.TCPSite(runner, host, int(port), ssl_context=context).start()
+        for number in descriptors:
+            await web.SockSite(runner, socket.socket(fileno=number), ssl_context=context).start()
+        if not descriptors:
+            await web.TCPSite(runner, host, int(port), ssl_context=context).start()
     except (OSError, ValueError) as error:
         await runner.cleanup()
         raise ListenError(

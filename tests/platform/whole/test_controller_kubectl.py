@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 from whole_platform import Platform
+
+from standalone import instance
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(240), pytest.mark.usefixtures("needs_kubectl")]
 
@@ -188,3 +192,11 @@ def test_a_short_form_can_be_applied_again(platform: Platform) -> None:
         lambda: "short" not in platform.kubectl("get", "ksvc,revisions", "-n", NAMESPACE, "-o", "name"),
         "deletion",
     )
+
+
+def test_apply_waits_while_the_controller_starts_again(platform: Platform) -> None:
+    record = instance.read(platform.layout)
+    assert record is not None
+    os.kill(record.processes["controller"].pid, signal.SIGKILL)
+    assert "created" in apply(platform, manifest("after", sklearn={"storageUri": "pvc://models/v1"}))
+    platform.kubectl("delete", "isvc", "after", "-n", NAMESPACE)
