@@ -1,0 +1,68 @@
+"""The controller waits for its kinds: kopf never sees a definition that appears between its first look and its watch."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller import connection
+from wakeful.kit.kube import CRDS, ApiError, KubeClient, Resource, read_kubeconfig
+
+ROOT = Path(__file__).resolve().parents[3]
+KINDS = (Resource("example.com", "v1", "apples"), Resource("example.com", "v1", "pears"))
+
+pytestmark = pytest.mark.platform
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """Of a real API server of this test's own."""
+    argv = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(tmp_path), "--port", "0"]
+    with (tmp_path / "apiserver.log").open("w") as log:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
+    deadline = time.monotonic() + 15
+    while '"serving"' not in (tmp_path / "apiserver.log").read_text():
+        assert time.monotonic() < deadline, (tmp_path / "apiserver.log").read_text()
+        time.sleep(0.05)
+    yield tmp_path / "kubeconfig"
+    process.terminate()
+    process.wait(10)
+
+
+def definition(kind: Resource) -> dict[str, Any]:
+    singular = kind.plural.removesuffix("s")
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    version = {"name": kind.version, "served": True, "storage": True, "schema": schema}
+    names = {"plural": kind.plural, "singular": singular, "kind": singular.capitalize()}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {"group": kind.group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+async def test_it_waits_until_every_kind_is_served(kubeconfig: Path) -> None:
+    configuration = await connection.load(kubeconfig)
+    async with (
+        connection.Api(configuration) as api,
+        KubeClient(read_kubeconfig(kubeconfig), "test") as client,
+    ):
+        waiting = asyncio.create_task(connection.wait_for_kinds(api, KINDS))
+        for kind in KINDS:
+            with pytest.raises(ApiError):
+                await client.list(kind)
+            done, _ = await asyncio.wait({waiting}, timeout=0.3)
+            assert not done, "it did not wait"
+            await client.create(CRDS, None, definition(kind))
+        await asyncio.wait_for(waiting, 5)
+        await client.list(KINDS[-1])
+        never = [Resource("example.com", "v1", "plums")]
+        await asyncio.wait_for(connection.wait_for_kinds(api, never, limit_s=0.3), 5)
