@@ -135,6 +135,12 @@ async def round_trips(address: Callable[[], Any], subscriber: Subscriber, count:
     }
 
 
+def cpu_s(pid: int) -> float:
+    """What a process has used so far; unlike time, it hardly depends on who else is on the machine."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def measure(layout: Layout, port: int, subscriber: Subscriber, options: argparse.Namespace) -> Any:
     def through_gateway() -> Any:
         return asyncio.open_connection("127.0.0.1", port)
@@ -142,18 +148,23 @@ async def measure(layout: Layout, port: int, subscriber: Subscriber, options: ar
     def direct() -> Any:
         return asyncio.open_unix_connection(str(layout.socket("eventing")))
 
+    record = instance.read(layout)
+    pid = record.processes["eventing"].pid if record else 0
     await round_trips(through_gateway, subscriber, 20)
     trips = await round_trips(through_gateway, subscriber, 300)
-    quiet = await accepted(direct, "quiet", options)
-    subscriber.count = 0
+    subscriber.count, before_s = 0, cpu_s(pid)
     began = time.perf_counter()
     plain = await accepted(through_gateway, "plain", options)
     wanted = plain["events_per_s"] * options.seconds
     while subscriber.count < wanted * 0.99 and time.perf_counter() - began < 60:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
     delivered = subscriber.count / (time.perf_counter() - began)
-    record = instance.read(layout)
-    pid = record.processes["eventing"].pid if record else 0
+    plain["cpu_ms_per_event_in_and_out"] = round((cpu_s(pid) - before_s) * 1000 / max(subscriber.count, 1), 3)
+    before_s = cpu_s(pid)
+    quiet = await accepted(direct, "quiet", options)
+    quiet["cpu_ms_per_event"] = round(
+        (cpu_s(pid) - before_s) * 1000 / (quiet["events_per_s"] * options.seconds), 3
+    )
     status = Path(f"/proc/{pid}/status").read_text()
     return {
         "conditions": {"cpus": os.cpu_count(), "clients": options.clients, "seconds": options.seconds},
@@ -178,7 +189,7 @@ async def run(layout: Layout, options: argparse.Namespace) -> None:
         manifest = layout.data_dir / "bench.yaml"
         manifest.write_text(text)
         wakeful("apply", *where, "-f", str(manifest))
-        await wait_ready(port)
+        await wait_ready(layout, port)
         print(json.dumps(await measure(layout, port, subscriber, options), indent=1))
     finally:
         running.terminate()
@@ -186,7 +197,7 @@ async def run(layout: Layout, options: argparse.Namespace) -> None:
         server.close()
 
 
-async def wait_ready(port: int) -> None:
+async def wait_ready(layout: Layout, port: int) -> None:
     """Until the model answers; the Triggers are ready long before."""
     deadline = time.monotonic() + 60
     path = "/v1/models/iris:predict"
@@ -201,7 +212,9 @@ async def wait_ready(port: int) -> None:
         if b" 200 " in answer:
             return
         await asyncio.sleep(0.2)
-    sys.exit("the model did not get ready within 60 s")
+    sys.exit(
+        f"the model did not get ready within 60 s: {wakeful('status', '--data-dir', str(layout.data_dir))}"
+    )
 
 
 def main() -> None:
