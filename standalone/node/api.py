@@ -1,7 +1,8 @@
 """The Kubernetes API as the workers see it: the adapter of the port ``Cluster``.
 
 Called by ``__main__``. Client errors are translated here: 404 means gone, 409 on a patch that names the uid means
-another pod of the same name, 400, 403 and 422 are final. Secrets and ConfigMaps are read when they are needed.
+another pod of the same name, 400, 403 and 422 are final. Secrets and ConfigMaps are read when they are needed; a
+claim is followed anyway, and a waking model need not ask for it.
 Invariant: a status or deletion meant for one pod never reaches another one of the same name.
 """
 
@@ -13,6 +14,7 @@ import aiohttp
 
 from standalone.node.events import Recorder
 from standalone.node.ports import ClusterError
+from wakeful.kit.informer import Informer
 from wakeful.kit.kube import CONFIGMAPS, PODS, PVCS, SECRETS, ApiError, KubeClient
 
 Obj = dict[str, Any]
@@ -25,11 +27,14 @@ _LOST = (aiohttp.ClientError, OSError, TimeoutError)
 class ApiCluster:
     """``Cluster`` on a ``KubeClient``."""
 
-    def __init__(self, client: KubeClient, recorder: Recorder) -> None:
+    def __init__(self, client: KubeClient, recorder: Recorder, claims: Informer) -> None:
         self._client = client
         self._recorder = recorder
+        self._claims = claims
 
     async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        if kind == "PersistentVolumeClaim" and (known := self._claims.get(namespace, name)) is not None:
+            return known
         try:
             obj = await self._client.find(_KINDS[kind], namespace, name)
         except ApiError as error:

@@ -53,11 +53,11 @@ async def run(parts: Parts, options: argparse.Namespace, stop: asyncio.Event) ->
     facts = node_object.Facts(
         capacity, parts.cgroups.describe(), engine.name if engine else "none", metadata.version("wakeful")
     )
-    recorder = Recorder(client)
+    recorder, claims = Recorder(client), Claims(client, layout.volumes)
     known = {**await processes.known(), **(await engine.known() if engine else {})}
     node = Node(
         layout=layout,
-        cluster=ApiCluster(client, recorder),
+        cluster=ApiCluster(client, recorder, claims.informer),
         processes=processes,
         engine=engine,
         table=parts.table,
@@ -67,7 +67,7 @@ async def run(parts: Parts, options: argparse.Namespace, stop: asyncio.Event) ->
         settings=Settings(restart_base_s=options.restart_base_s),
         known=known,
     )
-    pods, claims = Pods(node, client), Claims(client, layout.volumes)
+    pods = Pods(node, client)
     admin = await httpserver.start(_admin(pods, processes, facts), f"unix:{layout.socket('node')}")
     log.info("node started", limits=facts.limits, engine=facts.engine, adopted=len(known))
     recording = asyncio.create_task(recorder.run())
