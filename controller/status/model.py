@@ -9,7 +9,7 @@ of ``Pending``. Invariant: the same pods give the same status, except for the ti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.desired.reasons import Reason
 from controller.desired.rollout import Rollout
@@ -87,7 +87,7 @@ def decide(service: Obj | None, rollout: Rollout, pods: Sequence[Obj]) -> State:
         return State(LOADED, UP_TO_DATE)
     failure = _failure(main, newest)
     if failure is not None and not main.get("ready"):
-        return State(FAILED, BLOCKED, failure)
+        return State(FAILED, BLOCKED, _with_source(failure, newest))
     return State(PENDING, IN_PROGRESS)
 
 
@@ -174,6 +174,15 @@ def _failure(container: Obj, pod: Obj) -> LoadFailure | None:
             Reason.MODEL_LOAD_FAILED, what, location=text(mapping(pod.get("metadata")).get("name"))
         )
     return None
+
+
+def _with_source(failure: LoadFailure, pod: Obj) -> LoadFailure:
+    """The model server sees a mounted folder only; its user wrote a URI."""
+    annotations = mapping(mapping(pod.get("metadata")).get("annotations"))
+    uri = text(annotations.get(names.SOURCE_URI))
+    if not uri or uri in failure.message:
+        return failure
+    return replace(failure, message=f"{failure.message} (storageUri: {uri})")
 
 
 _HOPELESS = (

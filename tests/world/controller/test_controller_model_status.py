@@ -30,6 +30,12 @@ def ended(code: int, message: str = "") -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "message": message, "finishedAt": "2026-01-01T00:00:05Z"}}
 
 
+def from_claim(obj: dict[str, Any]) -> dict[str, Any]:
+    uri = {"internal.serving.kserve.io/storage-initializer-sourceuri": "pvc://models/iris"}
+    obj["metadata"]["annotations"] = uri
+    return obj
+
+
 WAITING = {
     "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
     "lastState": ended(1, "no model.joblib"),
@@ -60,6 +66,13 @@ ROWS = [
         "FailedToLoad",
         "BlockedByFailedLoad",
         "bad pickle",
+    ),
+    (
+        "a claim's folder has no model: say which",
+        [from_claim(pod(main={"state": ended(1, "no model file in the model folder")}))],
+        "FailedToLoad",
+        "BlockedByFailedLoad",
+        "no model file in the model folder (storageUri: pvc://models/iris)",
     ),
     (
         "image cannot be pulled",
