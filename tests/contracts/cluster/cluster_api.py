@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import ssl
 import tempfile
 import time
@@ -23,6 +24,10 @@ import yaml
 
 Obj = dict[str, Any]
 T = TypeVar("T")
+Define = Callable[..., Obj]
+"""The fixture ``define``: changes of a definition to the established definition."""
+KUBECONFIG = os.environ.get("WAKEFUL_CONTRACT_KUBECONFIG", "")
+"""Another cluster to hold to the contract."""
 CALL_S = 30.0
 JSON = "application/json"
 

@@ -6,18 +6,15 @@ embedded API server is started alone (no node, no controllers of ours), as its o
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_api import Api, Obj, eventually, read
+from cluster_api import KUBECONFIG, Api, Define, Obj, eventually, read
 from cluster_objects import definition
-
-KUBECONFIG = os.environ.get("WAKEFUL_CONTRACT_KUBECONFIG", "")
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +72,6 @@ def namespace(api: Api) -> Iterator[str]:
 def configmaps(namespace: str) -> str:
     """The path of the namespace's ConfigMaps."""
     return f"/api/v1/namespaces/{namespace}/configmaps"
-
-
-Define = Callable[..., Obj]
 
 
 @pytest.fixture

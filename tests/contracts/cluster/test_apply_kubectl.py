@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster_api import Api, Obj
+from cluster_api import KUBECONFIG, Api, Define, Obj
 from cluster_objects import deployment, widget
-from conftest import KUBECONFIG, Define
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
 Run = Callable[..., subprocess.CompletedProcess[str]]

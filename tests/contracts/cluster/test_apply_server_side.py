@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from cluster_api import Answer, Api, Obj
+from cluster_api import Answer, Api, Define, Obj
 from cluster_objects import deployment, widgets
-from conftest import Define
 
 APPLY = "application/apply-patch+yaml"
 

@@ -6,8 +6,7 @@ import urllib.parse
 from typing import Any
 
 import pytest
-from cluster_api import Api, Obj
-from conftest import Define
+from cluster_api import Api, Define, Obj
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 

@@ -6,9 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-from cluster_api import Api, Obj
+from cluster_api import Api, Define, Obj
 from cluster_objects import config_map, deployment, widget, widgets
-from conftest import Define
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"

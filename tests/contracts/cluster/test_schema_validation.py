@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster_api import Api, Obj
+from cluster_api import Api, Define, Obj
 from cluster_objects import config_map, deployment, pod, version, widget, widgets
-from conftest import Define
 
 PROPERTIES: Obj = {
     "text": {"type": "string", "minLength": 2, "maxLength": 4, "pattern": "^[a-z]+$"},

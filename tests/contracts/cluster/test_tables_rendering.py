@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cluster_api import Api, Obj
+from cluster_api import Api, Define, Obj
 from cluster_objects import config_map, deployment, version, widget, widgets
-from conftest import Define
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 COLUMNS = [
