@@ -21,7 +21,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.apiserver_load import Client, Endpoint, config_map, rate
+from benchmarks._apiserver_load import Client, Endpoint, config_map, rate
 from wakeful.kit.kube import read_kubeconfig
 
 COLLECTION = "/api/v1/namespaces/default/configmaps"
