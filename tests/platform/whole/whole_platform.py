@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -12,8 +11,6 @@ import time
 from dataclasses import dataclass, field
 
 from standalone.layout import Layout
-
-PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -33,9 +30,7 @@ class Platform:
         command = [sys.executable, "-m", "wakeful.cli", "up", "--data-dir", str(self.layout.data_dir)]
         command += [text for flag, port in zip(flags, self.ports, strict=True) for text in (flag, str(port))]
         with path.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_the_tests
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 60
         while "is ready" not in path.read_text():
             assert self.process.poll() is None, path.read_text()
@@ -62,12 +57,6 @@ class Platform:
         )
         assert not check or done.returncode == 0, done.stdout
         return done.stdout
-
-
-def end_with_the_tests() -> None:
-    """A killed test run leaves no platform behind: the kernel sends `up` SIGTERM (Linux; elsewhere nothing)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:
