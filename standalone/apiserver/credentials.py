@@ -58,9 +58,9 @@ def ensure(data_dir: Path, port: int) -> Credentials:
         _make_certificate(layout.pki)
     token = _secret(layout.token)
     signing_key = _secret(layout.pki / "service-account.key").encode()
-    text = _kubeconfig(authority.read_bytes(), token, port)
-    if not layout.kubeconfig.exists() or layout.kubeconfig.read_text() != text:
-        files.write_atomic(layout.kubeconfig, text.encode(), 0o600)
+    encoded = base64.b64encode(authority.read_bytes()).decode()
+    if not _leads_here(layout.kubeconfig, f"https://{HOST}:{port}", encoded, token):
+        files.write_atomic(layout.kubeconfig, _kubeconfig(encoded, token, port).encode(), 0o600)
     return Credentials(authority, certificate, key, token, signing_key)
 
 
@@ -159,8 +159,15 @@ def _write_pair(pki: Path, name: str, certificate: object, key: object) -> None:
     files.write_atomic(pki / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _kubeconfig(authority: bytes, token: str, port: int) -> str:
-    encoded = base64.b64encode(authority).decode()
+def _leads_here(path: Path, *facts: str) -> bool:
+    """Whether it needs no change: what a user did to it, such as another current namespace, is kept."""
+    if not path.exists():
+        return False
+    words = path.read_text().split()
+    return all(fact in words for fact in facts)
+
+
+def _kubeconfig(encoded: str, token: str, port: int) -> str:
     return f"""apiVersion: v1
 kind: Config
 clusters:

@@ -15,6 +15,7 @@ from standalone.apiserver.admission import Admission
 from standalone.apiserver.collector import Collector
 from standalone.apiserver.collector_scopes import ScopeCollector
 from standalone.apiserver.credentials import Credentials
+from standalone.apiserver.expiry import EventExpiry
 from standalone.apiserver.handlers_context import Context, utc_now
 from standalone.apiserver.handlers_definitions import Definitions
 from standalone.apiserver.handlers_delete import Deleter
@@ -64,6 +65,7 @@ def assemble(settings: Settings, credentials: Credentials, store: Store, reviewe
     writer, deleter = Writer(context), Deleter(context)
     namespaces = Namespaces(context, writer)
     collector, scopes = Collector(context, deleter), ScopeCollector(context, deleter)
+    expiry = EventExpiry(store, asyncio.get_running_loop().time)
     for listener in (
         definitions.on_events,
         admission.on_events,
@@ -71,10 +73,12 @@ def assemble(settings: Settings, credentials: Credentials, store: Store, reviewe
         namespaces.on_events,
         collector.on_events,
         scopes.on_events,
+        expiry.on_events,
     ):
         store.listen(listener)
     server = Server(Router(context, writer, deleter).dispatch)
-    loops = (hub.run(), namespaces.run(), collector.run(), scopes.run(), _sweep(context.pages))
+    sweeps = (_sweep(context.pages), expiry.run())
+    loops = (hub.run(), namespaces.run(), collector.run(), scopes.run(), *sweeps)
     return Assembly(context, server, namespaces, loops)
 
 
