@@ -100,7 +100,7 @@ class Container:
 
     async def _start(self) -> Running | None:
         """Try until it starts; None when it was stopped before that."""
-        backing_off = False
+        backing_off, told, tries = False, "", 0
         while not self._stop.is_set():
             try:
                 return await self._try_start()
@@ -109,7 +109,13 @@ class Container:
                 if backing_off and reason == "ErrImagePull":
                     reason = "ImagePullBackOff"
                 self._wait_state(reason, str(error))
-                self._emit("Warning", "Failed", f"{'Error: ' if 'Image' not in reason else ''}{error}")
+                text = f"{'Error: ' if 'Image' not in reason else ''}{error}"
+                tries = tries + 1 if text == told else 1
+                if (
+                    tries & (tries - 1) == 0
+                ):  # told at tries 1, 2, 4, 8 ...: it is tried often, to be quick once mended
+                    self._emit("Warning", "Failed", text)
+                told = text
             backing_off = True
             await self._sleep(self._node.settings.recheck_s)
         return None

@@ -50,8 +50,10 @@ class MemoryCluster:
         self.annotations: dict[str, dict[str, str]] = {}
         self.deleted: list[str] = []
         self.events: list[tuple[str, str, str]] = []
+        self.asked: list[str] = []
 
     async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        self.asked.append(name)
         return self.objects.get((kind, name))
 
     async def token(self, namespace: str, account: str, audience: str, expires_s: int) -> str:

@@ -34,6 +34,13 @@ async def test_missing_secret_is_a_config_error_until_it_exists(machine: Machine
     await machine.phase("cfg", "Succeeded")
 
 
+async def test_the_same_failure_is_told_at_doubling_tries(machine: Machine) -> None:
+    env = [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "never", "key": "k"}}}]
+    machine.start(pod("told", python("pass", env=env)))
+    await until(lambda: machine.cluster.asked.count("never") >= 20)
+    assert 4 <= machine.cluster.reasons().count("Failed") <= 5 + machine.cluster.asked.count("never") // 32
+
+
 async def test_optional_references_are_left_out(machine: Machine) -> None:
     reference = {"name": "none", "key": "k", "optional": True}
     env = [{"name": "K", "valueFrom": {"configMapKeyRef": reference}}]
