@@ -49,12 +49,18 @@ class LogWriter:
     def _append(self, data: bytes) -> None:
         try:
             if self._size and self._size + len(data) > self._max_bytes:
-                os.close(self._descriptor)
-                self._keep()
-                self._open()
+                self._rotate()
             self._size += os.write(self._descriptor, data)
         except OSError:
             return
+
+    def _rotate(self) -> None:
+        """Go on in a new file. The old one stays open until there is one: a closed number is soon somebody else's."""
+        before = self._descriptor
+        with contextlib.suppress(FileNotFoundError):  # somebody removed the file, to make room perhaps
+            self._keep()
+        self._open()
+        os.close(before)
 
     def _keep(self) -> None:
         """What is there, of the run before or of too much output, becomes the previous log."""

@@ -34,6 +34,7 @@ PROTOCOL = 1
 MAX_REQUEST_BYTES = 8 << 20
 MAX_PENDING_BYTES = 8 << 20
 READ_BYTES = 1 << 16
+ACCEPT_PAUSE_S = 0.05
 DRAIN_S = 0.3
 """How long output is still read after the process ended while a grandchild holds the pipe."""
 
@@ -127,7 +128,7 @@ class Shim:
                 process.code = _exit_code(status)
                 process.ended_at = time.time()
                 process.drain_until = time.monotonic() + DRAIN_S
-                _signal_group(process, signal.SIGKILL)
+                _kill_group(process, signal.SIGKILL)  # what it left behind in its session
         now = time.monotonic()
         for process in self._processes.values():
             if process.code is not None and not process.is_reported:
@@ -164,13 +165,17 @@ class Shim:
             return {"error": f"{order.id} was started before"}
         if self._is_stopping:
             return {"error": "shim is shutting down"}
-        writer = LogWriter(Path(order.log), order.log_max_bytes)
-        out_read, out_write = os.pipe()
-        err_read, err_write = os.pipe()
         at, parent = time.time(), os.getpid()
-        # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        pid = os.fork()
+        with contextlib.ExitStack() as undo:
+            writer = LogWriter(Path(order.log), order.log_max_bytes)
+            undo.callback(writer.close)
+            out_read, out_write = _pipe(undo)
+            err_read, err_write = _pipe(undo)
+            # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, [])
+            pid = os.fork()
+            undo.pop_all()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             return shim_child.Child(order, at, parent, out_write, err_write)
@@ -188,7 +193,12 @@ class Shim:
     # --- clients ---
 
     def _accept(self, _descriptor: int, _mask: int) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except OSError as error:  # no descriptor left, or gone already: containers must not die of it
+            sys.stderr.write(f"cannot accept a node: {error}\n")
+            time.sleep(ACCEPT_PAUSE_S)
+            return
         connection.setblocking(False)
         self._clients[connection.fileno()] = Client(connection)
         self._selector.register(connection, selectors.EVENT_READ, self._client_ready)
@@ -275,8 +285,21 @@ class Shim:
             client.connection.close()
 
 
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed when the start fails."""
+    ends = os.pipe()
+    for descriptor in ends:
+        undo.callback(os.close, descriptor)
+    return ends
+
+
 def _signal_group(process: Process, number: int) -> None:
-    """Signal the process's group; after its end this reaches what it left behind in its session."""
+    """Signal the process's group. Not after its end: it was killed then, and the number may be another group's by now."""
+    if process.code is None:
+        _kill_group(process, number)
+
+
+def _kill_group(process: Process, number: int) -> None:
     try:
         os.killpg(process.pid, number)
     except PermissionError:
