@@ -29,6 +29,8 @@ from storage.errors import Reason, StorageError
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 CHUNK_BYTES = 1024 * 1024
 MAX_DEPTH = 64
+BOUNDED_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""``zipfile`` expands a read of the others (bzip2, LZMA) whole: a megabyte of them can be gigabytes of memory."""
 FREE_RATIO_BYTES = 64 * 1024 * 1024
 """Up to this size any ratio is fine."""
 
@@ -219,5 +221,11 @@ def _zip(archive: Path, target: _Target) -> None:
             if member.is_dir():
                 target.make_folder(path)
                 continue
+            if member.compress_type not in BOUNDED_METHODS:
+                raise StorageError(
+                    Reason.UNSUPPORTED,
+                    f"{target.archive}: {uri.shown(path)!r} is compressed with method {member.compress_type}; "
+                    "make the zip with deflate, or as .tar.gz",
+                )
             with opened.open(member) as source:
                 target.write(path, source)

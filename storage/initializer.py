@@ -26,7 +26,7 @@ from storage.place import Place, Staged, source_key, writing
 from storage.ports import ObjectInfo, ObjectStore
 from storage.progress import Progress
 from storage.settings import Settings
-from storage.transfer import Transfer
+from storage.transfer import PART_SUFFIX, Transfer
 from wakeful.kit import logs
 
 OpenStore = Callable[[uri.Source, Settings], ObjectStore]
@@ -64,8 +64,9 @@ def fetch(pair: Pair, settings: Settings, open_store: OpenStore) -> None:
             log.info("already complete", source=source.shown, folder=str(pair.folder), files=len(objects))
             return
         staging = place.staging(fingerprint)
-        _check_space(objects, place, settings)
-        progress = Progress(source.shown, objects, _limit(place, settings))
+        room = place.free_bytes() + _staged_bytes(objects, staging)
+        _check_space(objects, place, room, settings)
+        progress = Progress(source.shown, objects, min(settings.max_bytes, room))
         _download(store, objects, staging, settings, progress)
         staged = _unpacked(objects, staging, place, settings)
         place.commit(key, fingerprint, staged)
@@ -117,16 +118,21 @@ def _limit(place: Place, settings: Settings) -> int:
     return min(settings.max_bytes, place.free_bytes())
 
 
-def _check_space(objects: Sequence[ObjectInfo], place: Place, settings: Settings) -> None:
+def _staged_bytes(objects: Sequence[ObjectInfo], staging: Path) -> int:
+    """What an interrupted run left of these objects: it takes its space already."""
+    files = (staging / (info.path + end) for info in objects for end in ("", PART_SUFFIX))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _check_space(objects: Sequence[ObjectInfo], place: Place, room: int, settings: Settings) -> None:
     total = sum(info.size_bytes or 0 for info in objects)
     if total > settings.max_bytes:
         raise StorageError(
             Reason.TOO_LARGE, f"the files hold {total} bytes, the limit is {settings.max_bytes}"
         )
-    free = place.free_bytes()
-    if total > free:
+    if total > room:
         raise StorageError(
-            Reason.NO_SPACE, f"no space left in {place.folder}: {total} bytes are needed, {free} are free"
+            Reason.NO_SPACE, f"no space left in {place.folder}: {total} bytes are needed, {room} are free"
         )
 
 

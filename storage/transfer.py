@@ -25,6 +25,7 @@ from storage.ports import Body, Digest, ObjectInfo, ObjectStore
 from storage.settings import Settings
 
 MAX_ATTEMPTS_IN_ALL = 30
+PART_SUFFIX = ".part"
 
 
 class _Hash(Protocol):
@@ -82,7 +83,7 @@ class Transfer:
 
     @property
     def _part(self) -> Path:
-        return self.file.with_name(self.file.name + ".part")
+        return self.file.with_name(self.file.name + PART_SUFFIX)
 
     def _part_bytes(self) -> int:
         return self._part.stat().st_size if self._part.exists() else 0

@@ -193,3 +193,14 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, name: str, body: bytes) -
     with pytest.raises(StorageError) as caught:
         unpack(tmp_path / name, tmp_path)
     assert caught.value.reason in (Reason.INVALID, Reason.UNSAFE)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zip_methods_without_a_bound_on_memory_are_refused(tmp_path: Path, method: int) -> None:
+    """``zipfile`` would expand them whole: 10 KB of bzip2 are 10 GB of memory."""
+    path = tmp_path / "m.zip"
+    with zipfile.ZipFile(path, "w", method) as made:
+        made.writestr("m.bin", bytes(1000))
+    with pytest.raises(StorageError, match="make the zip with deflate") as caught:
+        unpack(path, tmp_path)
+    assert caught.value.reason is Reason.UNSUPPORTED
