@@ -76,6 +76,9 @@ class Collector:
             except (errors.StatusError, StaleWriteError) as error:
                 _log.info("collection postponed", uid=uid, error=str(error) or "changed meanwhile")
                 loop.call_later(RETRY_S, self._add, uid)
+            except Exception as error:  # one odd object must leave the loop, and the process, alive
+                _log.error("collection failed", uid=uid, error=repr(error))
+                loop.call_later(RETRY_S, self._add, uid)
 
     async def _work(self, uid: str) -> None:
         place = self._store.owners.place(uid)

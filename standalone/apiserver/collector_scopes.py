@@ -75,6 +75,9 @@ class ScopeCollector:
             except (errors.StatusError, StaleWriteError) as error:
                 _log.info("emptying postponed", scope=place, error=str(error) or "changed meanwhile")
                 loop.call_later(RETRY_S, self._add, place)
+            except Exception as error:  # one odd object must leave the loop, and the process, alive
+                _log.error("emptying failed", scope=place, error=repr(error))
+                loop.call_later(RETRY_S, self._add, place)
 
     async def _work(self, place: Place) -> None:
         entry = self._store.latest(*place)

@@ -65,7 +65,7 @@ class Namespaces:
             name = await self._queue.get()
             try:
                 await self._fill(name)
-            except errors.StatusError as error:
+            except (errors.StatusError, OSError) as error:
                 _log.info("namespace not filled yet", namespace=name, error=str(error))
                 loop.call_later(RETRY_S, self._queue.put_nowait, name)
 
