@@ -7,6 +7,7 @@ Payloads and secrets are never passed in.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -54,9 +55,11 @@ class Logger:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
         line = {"time": stamp, "level": level, "logger": self.name, "event": event, **self.bound, **keys}
+        text = json.dumps(line, default=str) + "\n"
         out = self.stream or sys.stderr
-        out.write(json.dumps(line, default=str) + "\n")
-        out.flush()
+        with contextlib.suppress(OSError, ValueError):  # a full disk or a closed stream must end no work
+            out.write(text)
+            out.flush()
 
 
 class _Bridge(logging.Handler):
