@@ -14,6 +14,7 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -98,13 +99,20 @@ class Supervisor:
         deaths = 0
         while True:
             started = time.monotonic()
-            running = await self._spawn(process)
-            code = await running.wait()
+            code = await self._live(process)
             deaths = 0 if time.monotonic() - started > STEADY_S else deaths + 1
             pause_s = RESTART_PAUSE_S[min(deaths, len(RESTART_PAUSE_S) - 1)]
             self._log.warning("process ended", process=process.name, code=code, restart_in_s=pause_s)
             self._record.restarts[process.name] = self._record.restarts.get(process.name, 0) + 1
             await asyncio.sleep(pause_s)
+
+    async def _live(self, process: Process) -> int | str:
+        """Run it once: its exit status, or why it could not be started (no memory, no process or file left: try again)."""
+        try:
+            running = await self._spawn(process)
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"not started: {error}"
+        return await running.wait()
 
     async def _spawn(self, process: Process) -> asyncio.subprocess.Process:
         descriptors = [listener.fileno() for listener in self._listeners.get(process.name, [])]
