@@ -11,6 +11,7 @@ handed in the same instant goes to the next one.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
 
@@ -127,10 +128,12 @@ class Hold:
         return failed
 
     def _release(self, handovers: Iterable[Handover]) -> None:
-        for handover in handovers:
+        pending = deque(handovers)
+        while pending:
+            handover = pending.popleft()
             entry = self._waiters.get(handover.ticket)
             if entry is None or entry[0].done():
-                self._release(self.breaker.leave(handover.pod))
+                pending.extend(self.breaker.leave(handover.pod))
             else:
                 entry[0].set_result(handover.pod)
 

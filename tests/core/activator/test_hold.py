@@ -86,3 +86,15 @@ async def test_nobody_overtakes_by_the_short_way() -> None:
     room.leave("a")
     assert room.try_enter() is None
     assert await task == "a"
+
+
+async def test_a_pod_that_comes_as_thousands_hang_up_goes_to_the_next() -> None:
+    """Each waiter that had ended took two stack frames more: the table of pods was not updated at the limit."""
+    room = hold(budget=10_000)
+    *gone, last = await waiting(room, 3001)
+    for task in gone:
+        task.cancel()  # they have ended, but have not run yet
+    room.set_pods(["a"])
+    assert await last == "a" and room.breaker.in_flight == 1
+    await asyncio.gather(*gone, return_exceptions=True)
+    assert room.breaker.waiting == 0 and room.breaker.in_flight == 1
