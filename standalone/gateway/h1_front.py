@@ -152,9 +152,10 @@ class H1Front(Outgoing):
         if bad is not None:
             bad.body.fail(BodyError(str(error)))
         current = self._current
-        if current is not None and current is not bad:
+        if current is not None and (current is not bad or current.body.is_ended):
             # an earlier request is under way: let it end; its successor's fault closes the connection after it
             self._is_closing = True
+            self.deadline = NEVER
             current.closes = True
             return
         if current is not None:

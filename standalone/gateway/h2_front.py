@@ -8,6 +8,7 @@ as cheap frames and end the connection at ``h2_floods_per_s``.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import h2.errors
@@ -18,6 +19,9 @@ from standalone.gateway.exchange import Head
 from standalone.gateway.front import NEVER, Front
 from standalone.gateway.h2_link import H2Link, Stream
 from standalone.gateway.inbox import Headers
+
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A method (RFC 9110 5.6.2); anything else would be written into an HTTP/1 request line as it is."""
 
 
 class H2Exchange(Stream):
@@ -154,9 +158,13 @@ def _make_head(fields: Headers, *, is_ended: bool) -> Head | None:
     authority = pseudo.get(b":authority")
     if authority is None:
         authority = next((value for name, value in headers if name == b"host"), b"")
-    if method == b"CONNECT" or not path.startswith((b"/", b"*")) or any(c <= 32 for c in path):
+    if method == b"CONNECT" or not TOKEN.fullmatch(method):
+        return None
+    if not path.startswith((b"/", b"*")) or any(c <= 32 for c in path):
         return None
     length = next((v for n, v in headers if n == b"content-length"), None)
+    if is_ended and length is not None and length.strip(b"0"):
+        return None  # a pod's HTTP/1 connection would take the next request for the body that never comes
     return Head(
         method=method,
         target=path,

@@ -13,6 +13,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
+from gateway_pods import EchoPod
 from gateway_world import World, until
 
 METADATA = (("x-one", "1"),)
@@ -229,6 +230,30 @@ class Attacker:
                 pass
         self.is_cut = True
         self.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "length"),
+    [("POST", "30"), ("GET /smuggled HTTP/1.1", "0"), ("G@T", "0")],
+    ids=["announced body that never comes", "request line in the method", "no token"],
+)
+async def test_http2_heads_that_http1_would_misread_reach_no_pod(
+    world: World, method: str, length: str
+) -> None:
+    pod = EchoPod()
+    world.route("g.ns.localhost", ("r1", 100))
+    world.revision()
+    world.pod(await world.serve(pod))
+    await world.open_pods()
+    attacker = await Attacker.open(world)
+    pseudo = [(":method", method), (":path", "/"), (":scheme", "http"), (":authority", "g.ns.localhost")]
+    attacker.h2.send_headers(1, [*pseudo, ("content-length", length)], end_stream=True)
+    attacker.push()
+    events: list[h2.events.Event] = []
+    while not any(isinstance(event, h2.events.StreamReset) for event in events):
+        events += attacker.h2.receive_data(await asyncio.wait_for(attacker.reader.read(65536), 5))
+    attacker.writer.close()
+    assert pod.requests == []
 
 
 async def test_rapid_reset_is_cut(world: World, channel: grpc.aio.Channel, pod: tuple[Echo, int]) -> None:

@@ -80,6 +80,17 @@ async def test_unused_body_is_never_read_as_a_request(world: World, pod: EchoPod
     assert not any("smuggled" in request.line for request in pod.requests)
 
 
+@pytest.mark.parametrize("junk", [b"\x01junk\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
+async def test_junk_behind_a_complete_request_does_not_cost_its_answer(
+    world: World, pod: EchoPod, junk: bytes
+) -> None:
+    pod.gate.clear()
+    asking = asyncio.create_task(world.ask(POST + b"Content-Length: 4\r\n\r\nbody" + junk))
+    await until(lambda: bool(pod.requests))
+    pod.gate.set()
+    assert (await asking).endswith(b"\r\n\r\nbody")
+
+
 @pytest.mark.parametrize("connection", [b"Upgrade", b"Upgrade, HTTP2-Settings"])
 async def test_h2c_upgrade_is_ignored_and_its_body_stays_a_body(
     world: World, pod: EchoPod, connection: bytes
