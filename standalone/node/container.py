@@ -9,6 +9,7 @@ started again by this worker.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from standalone.node.probing import Target
 from standalone.node.restart import Role
 
 Obj = dict[str, Any]
+START_WAIT_S = 5.0
+"""How long a stop waits at least for a start under way, so that there is something to end."""
 
 
 class Surroundings(Protocol):
@@ -64,6 +67,8 @@ class Container:
         self._back_off = node.settings.back_off
         self._running: Running | None = None
         self._stop = asyncio.Event()
+        self._starting = asyncio.Lock()
+        """Held while the runtime starts it: whoever stops it then must wait for what there will be to end."""
         self._hook: asyncio.Task[None] | None = None
         self._log_from = 0.0
         """When the run before this one ended: what the log says from then on is of this one."""
@@ -90,6 +95,9 @@ class Container:
     async def stop(self, grace_s: float, reason: str = "Stopping container") -> None:
         """preStop, SIGTERM, and after ``grace_s`` seconds in all SIGKILL; it is not started again."""
         self._stop.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(grace_s, START_WAIT_S)), self._starting:
+                pass
         await self._end(grace_s, f"{reason} {self.state.name}")
 
     async def kill(self, message: str) -> None:
@@ -120,7 +128,8 @@ class Container:
             await self._sleep(self._node.settings.recheck_s)
         return None
 
-    async def _try_start(self) -> Running:
+    async def _try_start(self) -> Running | None:
+        """One try. None when it was stopped meanwhile. Raises ``StartError``."""
         runtime, image = self._node.find(self.spec.get("image") or "")
         self._emit("Normal", "Pulled", _pulled(self.spec.get("image") or "", image is not None))
         extra = image.container_ports() if image is not None else set()
@@ -133,10 +142,13 @@ class Container:
             order = launch.compose(prepared, place, self._node.host)
         except OSError as error:
             raise StartError("CreateContainerError", f"cannot prepare its folders: {error}") from error
-        self._emit("Normal", "Created", f"Created container: {self.state.name}")
-        self._around.on_starting(self.state.role)
-        started = await runtime.run(order)
-        return self._mark_running(runtime, order, started)
+        async with self._starting:
+            if self._stop.is_set():
+                return None
+            self._emit("Normal", "Created", f"Created container: {self.state.name}")
+            self._around.on_starting(self.state.role)
+            started = await runtime.run(order)
+            return self._mark_running(runtime, order, started)
 
     async def _adopt(self) -> Running | None:
         """Take over what an earlier node process started; ``wait`` says at once if it has ended meanwhile."""
@@ -147,8 +159,9 @@ class Container:
             gone = Started(0, self._node.clock())
             order = Launch(container_id, self.spec.get("image") or "", (), {}, place.work, place.log)
             return self._mark_running(self._node.processes, order, gone, is_quiet=True)
-        order = await self._remake(place)
-        return self._mark_running(self._node.holder(container_id), order, known, is_quiet=True)
+        async with self._starting:
+            order = await self._remake(place)
+            return self._mark_running(self._node.holder(container_id), order, known, is_quiet=True)
 
     async def _remake(self, place: Place) -> Launch:
         """The launch as it is today, for the environment of probes and hooks."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,7 @@ class PodWorker:
         await self.stop_containers(grace_s)
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
+        await self._end_known()
         if not self._gone.is_set():
             self._is_done = True
             self._publisher.mark()
@@ -233,6 +235,14 @@ class PodWorker:
             except ClusterError as error:
                 self._log.warning("pod not removed yet", error=str(error))
                 await asyncio.sleep(1.0)
+
+    async def _end_known(self) -> None:
+        """End what an earlier node process left running and this life ended too soon to take over."""
+        for container_id in [id_ for id_ in self._node.known if id_.startswith(f"{self.uid}/")]:
+            runtime = self._node.holder(container_id)
+            await runtime.kill(container_id, signal.SIGKILL)
+            await runtime.wait(container_id)
+            await runtime.forget(container_id)
 
     async def _drain(self, grace_s: float) -> float:
         """Let requests under way end first, within the grace. Returns what is left of it (at least 2 s of it, as a kubelet)."""
