@@ -147,9 +147,8 @@ class Store:
         if not self._is_committing:
             self._is_committing = True
             loop.call_soon(self._flush)
-        return asyncio.shield(
-            done
-        )  # a writer that gives up must not cancel what others wait for in ``settled``
+        # a writer that gives up must not cancel what others wait for in ``settled``
+        return asyncio.shield(done)
 
     def _flush(self) -> None:
         group, self._queued = self._queued, []

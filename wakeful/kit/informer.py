@@ -45,6 +45,8 @@ class Informer:
         self._log = logs.get("informer").bind(resource=f"{resource.plural}.{resource.group}")
         self._synced = asyncio.Event()
         self._version = ""
+        self._observed: set[tuple[str, str]] = set()
+        """What ``observe`` took while a list was under way: the list may be older than it."""
         self.store: dict[tuple[str, str], Obj] = {}
         """By (namespace, name). Treat the objects as read-only."""
 
@@ -61,6 +63,8 @@ class Informer:
         object that is not here, is that of a deleted one, and would stay for ever.
         """
         if key_of(obj) in self.store or _is_after(obj, self._version):
+            if not self._version:
+                self._observed.add(key_of(obj))
             self._put(obj)
 
     def forget(self, obj: Obj) -> None:
@@ -95,6 +99,7 @@ class Informer:
 
     async def _list(self) -> None:
         seen: set[tuple[str, str]] = set()
+        self._observed.clear()
         query = {**self._query, "limit": PAGE}
         while True:
             page = await self._client.list(self._resource, self._namespace, **query)
@@ -108,9 +113,12 @@ class Informer:
             if not token:
                 break
             query["continue"] = token
+        version = page["metadata"]["resourceVersion"]
         for key in [key for key in self.store if key not in seen]:
-            self._drop(self.store[key])
-        self._version = page["metadata"]["resourceVersion"]
+            is_newer = key in self._observed and _is_after(self.store[key], version)
+            if not is_newer:  # else the watch tells what became of it
+                self._drop(self.store[key])
+        self._version = version
         self._synced.set()
 
     async def _watch(self) -> None:
@@ -134,13 +142,20 @@ class Informer:
         if old is not None and not _is_newer(obj, old):
             return
         self.store[key] = obj
-        if self._on_change is not None:
-            self._on_change("ADDED" if old is None else "MODIFIED", obj, old)
+        self._tell("ADDED" if old is None else "MODIFIED", obj, old)
 
     def _drop(self, obj: Obj) -> None:
         old = self.store.pop(key_of(obj), None)
-        if old is not None and self._on_change is not None:
-            self._on_change("DELETED", obj, old)
+        if old is not None:
+            self._tell("DELETED", obj, old)
+
+    def _tell(self, kind: str, obj: Obj, old: Obj | None) -> None:
+        """One object that the owner cannot read must not end its process, and again after each restart."""
+        if self._on_change is not None:
+            try:
+                self._on_change(kind, obj, old)
+            except Exception as error:  # whatever an object may cause
+                self._log.error("change not understood", change=kind, key=key_of(obj), error=repr(error))
 
 
 def _is_after(obj: Obj, version: str) -> bool:

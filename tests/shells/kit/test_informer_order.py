@@ -85,3 +85,44 @@ async def test_the_old_ones_deletion_leaves_the_new_one_of_that_name(followed: F
     followed.cache.observe(pod(14, "u2"))
     await followed.event("DELETED", pod(13))
     assert followed.version == "14"
+
+
+async def test_one_s_own_object_is_not_dropped_by_a_list_that_is_older() -> None:
+    """Its owner was told of a deletion that never was, between the list's answer and the watch's first event."""
+    followed = Followed()
+    answer = followed.server.list
+
+    async def listed(*_: Any, **__: Any) -> Obj:
+        followed.cache.observe(pod(11))  # while the answer, of version 10, is on its way
+        return await answer()
+
+    followed.server.list = listed  # type: ignore[method-assign]
+    task = asyncio.create_task(followed.cache.run())
+    try:
+        await asyncio.wait_for(followed.cache.synced(), 5)
+        assert (followed.version, followed.told) == ("11", ["ADDED"])
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_object_that_the_owner_cannot_read_stops_nothing() -> None:
+    """Seen: a Pod annotated with the port 1e999 ended the gateway, and again after every restart."""
+    server, told = Server(), []
+
+    def on_change(_kind: str, obj: Obj, _old: Obj | None) -> None:
+        told.append(int(obj["metadata"]["resourceVersion"]))
+        if told[-1] == 11:
+            raise OverflowError("cannot convert float infinity to integer")
+
+    cache = Informer(server, PODS, on_change)  # type: ignore[arg-type]
+    task = asyncio.create_task(cache.run())
+    try:
+        await asyncio.wait_for(cache.synced(), 5)
+        for version in (11, 12):
+            server.events.put_nowait({"type": "MODIFIED", "object": pod(version)})
+            await asyncio.wait_for(server.events.join(), 5)
+        assert told == [11, 12]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
