@@ -12,7 +12,7 @@ import kopf
 from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
-from controller import connection, handlers, operator, settings
+from controller import connection, handlers, operator, settings, sweep
 from controller.cache import INFERENCE_SERVICES, WATCHED, Cache
 from controller.cluster import KubernetesCluster
 from controller.facts import Facts
@@ -111,6 +111,7 @@ async def _serve(
             watch(),
             run_workers(queue, scope.metrics.timed(reconciler.reconcile), log, config.workers),
             facts.run(look_at_all),
+            sweep.run(api.get, cache, look_at_all),
             authority.run(),
         )
     finally:
