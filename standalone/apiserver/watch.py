@@ -184,6 +184,8 @@ class Hub:
         for group in list(self._groups.get(resource, {}).values()):
             for watcher in list(group.watchers):
                 group.watchers.discard(watcher)
+                if watcher.timer is not None:  # by then the connection serves another request
+                    watcher.timer.cancel()
                 watcher.sink.close()
 
 

@@ -12,8 +12,13 @@ import pytest
 
 from standalone.apiserver.collector import Collector
 from standalone.apiserver.collector_scopes import ScopeCollector
+from standalone.apiserver.handlers_context import utc_now
+from standalone.apiserver.kinds_registry import Registry
+from standalone.apiserver.routes_target import Flavor
 from standalone.apiserver.store import Store
 from standalone.apiserver.store_db import Database
+from standalone.apiserver.store_selection import Selection
+from standalone.apiserver.watch import Hub, View, Watcher
 from standalone.layout import Layout
 
 KEY = ("default", "one")
@@ -45,6 +50,42 @@ async def test_a_client_that_hangs_up_ends_nobody_who_waits_for_the_same_object(
     await asyncio.wait_for(other, 5)
     assert store.get("configmaps", KEY) is not None
     assert writer.cancelled()
+
+
+class Reader:
+    """A connection; ``ends`` counts how often an answer was ended on it."""
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def close(self) -> None:
+        self.ends += 1
+
+    def waiting_bytes(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None: ...
+
+    def write_framed(self, chunk: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+async def test_the_timeout_of_a_watch_that_has_ended_ends_no_later_answer(store: Store) -> None:
+    """A definition's removal ends its watches; their connections serve other requests when the timeout comes."""
+    hub = Hub(store, utc_now, 1 << 20, 60.0)
+    kind = Registry().of_resource("configmaps")
+    assert kind is not None
+    sink = Reader()
+    hub.add(
+        Watcher(View(kind, Selection(None, None, (None, "", ""), None, None), Flavor.OBJECT), sink, False),
+        [],
+        0.02,
+    )
+    hub.end_resource("configmaps")
+    assert sink.ends == 1
+    await asyncio.sleep(0.1)  # the timeout passes
+    assert sink.ends == 1
 
 
 class OddDeleter:
