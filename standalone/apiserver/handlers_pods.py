@@ -22,10 +22,12 @@ from standalone.apiserver.routes_target import Target
 from standalone.apiserver.server_types import Request, Response, Sink, Stream, json_response
 from standalone.apiserver.store_entries import Entry, Obj
 from standalone.layout import Layout
+from wakeful.kit import logs
 
 FOLLOW_S = 0.1
 PAUSE_BYTES = 4 * 1024 * 1024
 TEXT = "text/plain"
+_log = logs.get("apiserver.pods")
 
 
 def log(context: Context, target: Target, request: Request) -> Response | Stream:
@@ -60,10 +62,15 @@ async def _copy(
     """Send the log, and what is added to it, never holding more than a few pieces unread."""
     while True:
         is_last = not follows or not _is_running(context, entry, container)
-        for piece in reader.read(is_last):
-            sink.write(piece)
-            while sink.waiting_bytes() > PAUSE_BYTES:  # noqa: ASYNC110 a socket tells no event to wait for
-                await asyncio.sleep(FOLLOW_S)
+        try:
+            for piece in reader.read(is_last):
+                sink.write(piece)
+                while sink.waiting_bytes() > PAUSE_BYTES:  # noqa: ASYNC110 a socket tells no event to wait for
+                    await asyncio.sleep(FOLLOW_S)
+        except OSError as error:  # unreadable, or no file descriptor left: the client must not wait for ever
+            _log.warning("log not readable", container=container, error=str(error))
+            sink.abort()
+            return
         if is_last or reader.is_exhausted():
             sink.close()
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import http.client
 import secrets
 import threading
 from collections.abc import Iterator
@@ -138,6 +139,21 @@ def test_follow_ends_with_the_pod(logged: Logged) -> None:
     assert response.readline() == b"one\n"
     logged.api.delete(f"{PODS}/{logged.name}", {"gracePeriodSeconds": 0}).ok()
     assert response.read() == b""
+    connection.close()
+
+
+def test_follow_ends_where_the_log_cannot_be_read_any_more(logged: Logged) -> None:
+    logged.write("one")
+    connection = logged.api.connect()
+    connection.request("GET", f"{logged.path}?follow=true", headers=logged.api.headers)
+    assert connection.sock is not None
+    connection.sock.settimeout(10)
+    response = connection.getresponse()
+    assert response.readline() == b"one\n"
+    (logged.folder / "main.log").unlink()
+    (logged.folder / "main.log").mkdir()
+    with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+        response.read()
     connection.close()
 
 
