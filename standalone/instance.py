@@ -7,6 +7,7 @@ kernel's start time of that id is the recorded one, so a recycled id is never hi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -45,7 +46,8 @@ class ProcessId:
     def send(self, number: signal.Signals) -> None:
         """Signal the process if it is still the recorded one."""
         if self.is_alive:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended in between
+                os.kill(self.pid, number)
 
 
 @dataclass(slots=True)

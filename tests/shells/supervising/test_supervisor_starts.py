@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
 from pathlib import Path
 
 from standalone import instance
@@ -27,8 +29,19 @@ async def test_a_start_that_fails_is_tried_again(tmp_path: Path) -> None:
             made.write_text(f"#!/bin/sh\ntouch {proof}\nexec sleep 60\n")
             made.chmod(0o700)
             made.rename(program)
-            while not proof.exists():  # noqa: ASYNC110 another process writes it
+            while not (proof.exists() and record.processes):  # noqa: ASYNC110 another process writes it
                 await asyncio.sleep(0.01)
     finally:
         await supervisor.stop()
     assert not record.processes["node"].is_alive
+
+
+def test_a_process_that_ends_before_its_signal_is_no_error() -> None:
+    class Ending(instance.ProcessId):
+        @property
+        def is_alive(self) -> bool:
+            return True  # it was, a moment ago
+
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    Ending(process.pid, 0).send(signal.SIGTERM)
