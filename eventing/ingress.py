@@ -80,14 +80,18 @@ class Ingress:
         return web.Response(status=202, headers=ALLOW)
 
     async def _accept(self, request: web.BaseRequest, broker: str) -> None:
+        """The body's bytes are held, and counted, until the event is stored or refused."""
         try:
             async with self._bodies.receive(request) as body:
                 event = cloudevents.decode(request.headers, body, self._limits)
+                await self._admit(request, broker, event)
         except BodyError as error:
             raise Refusal(error.status, str(error), error.retry_after_s) from error
         except InvalidEventError as error:
             is_body = error.rule is Rule.TOO_LARGE and not error.attribute
             raise Refusal(413 if is_body else 400, f"invalid CloudEvent: {error}") from error
+
+    async def _admit(self, request: web.BaseRequest, broker: str, event: Event) -> None:
         if not self._routes.is_synced:
             raise Refusal(503, "the broker is starting: its Triggers are not known yet", 1)
         if request.query_string:

@@ -25,9 +25,9 @@ class Settings:
     max_body_bytes: int = 8 * 1024 * 1024
     """The largest event, and the largest reply, that is accepted."""
     max_buffered_bytes: int = 256 * 1024 * 1024
-    """Bodies being received at once; beyond it 503."""
+    """Bodies received and not yet stored; beyond it 503."""
     max_requests: int = 1024
-    """Requests being received at once; beyond it 503."""
+    """Requests received and not yet stored; beyond it 503."""
     body_timeout_s: float = 30.0
     """How long a producer may take to send its body."""
     attempt_timeout_s: float = 600.0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import zlib
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -149,6 +152,20 @@ async def test_too_many_at_once_say_503(rig: Rig) -> None:
         release.set()
         statuses = await asyncio.gather(*tasks)
     assert sorted(set(statuses)) in ([202, 503], [202, 408, 503], [408, 503])
+
+
+async def test_events_that_wait_for_a_slow_disk_are_bounded_too(rig: Rig, tmp_path: Path) -> None:
+    rig.add_broker()
+    rig.add_trigger("t", None, filter={"attributes": {"type": EVENT["ce-type"]}})
+    with contextlib.closing(sqlite3.connect(tmp_path / "events.db", isolation_level=None)) as disk:
+        disk.execute("BEGIN IMMEDIATE")  # nothing can be stored meanwhile
+        tasks = [asyncio.create_task(rig.post()) for _ in range(60)]
+        try:
+            done, _ = await asyncio.wait(tasks, timeout=2, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            disk.execute("ROLLBACK")
+    assert {task.result()[0] for task in done} == {503}
+    assert sorted([status for status, _ in await asyncio.gather(*tasks)]) == [202] * 50 + [503] * 10
 
 
 def test_which_headers_reach_subscribers() -> None:
