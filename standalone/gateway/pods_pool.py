@@ -103,6 +103,8 @@ class Pool:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise DialError(f"dial {address}: connect: {reason}") from error
+        except UnicodeError as error:  # a label of more than 63 bytes, or none between two dots
+            raise DialError(f"dial {address}: no such host") from error
 
     def close(self) -> None:
         """Close what is idle; connections in use are closed when their request ends."""

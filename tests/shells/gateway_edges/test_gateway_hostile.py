@@ -91,6 +91,12 @@ async def test_junk_behind_a_complete_request_does_not_cost_its_answer(
     assert (await asking).endswith(b"\r\n\r\nbody")
 
 
+@pytest.mark.parametrize("address", [b"127.0.0.1:99999", b"a" * 70 + b".some.example"], ids=["port", "label"])
+async def test_an_address_outside_that_cannot_be_dialled_is_a_502(world: World, address: bytes) -> None:
+    raw = b"GET http://%b/ HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (address, address)
+    assert (await world.ask(raw)).startswith(b"HTTP/1.1 502")
+
+
 @pytest.mark.parametrize("connection", [b"Upgrade", b"Upgrade, HTTP2-Settings"])
 async def test_h2c_upgrade_is_ignored_and_its_body_stays_a_body(
     world: World, pod: EchoPod, connection: bytes
