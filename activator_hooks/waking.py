@@ -63,6 +63,7 @@ class WakeLoop:
     async def _run(self) -> None:
         failures = 0
         while self._is_needed():
+            self._rested.clear()  # a pod came and went: without this the questions would follow each other at once
             try:
                 decision = await self._waker.wake(self._namespace, self._revision)
             except WakeError as error:
