@@ -66,6 +66,11 @@ class Layout:
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"wakeful-{os.getuid()}-{digest}"
 
+    @property
+    def ready(self) -> Path:
+        """Is there while ``wakeful up`` is ready: what can wait until then leaves the processor to what cannot."""
+        return self.run / "ready"
+
     def socket(self, process: str) -> Path:
         """The admin or service socket of a process: ``apiserver``, ``gateway``, ``autoscaler``, ``eventing`` ..."""
         return self.run / f"{process}.sock"

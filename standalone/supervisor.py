@@ -29,6 +29,7 @@ from wakeful.kit import logs
 
 LOG_KEEP_BYTES = 8 * 1024 * 1024
 RESTART_PAUSE_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+HEALTH_S = 0.03
 STEADY_S = 10.0
 """A process that lived this long starts again with the shortest pause."""
 PR_SET_PDEATHSIG = 1
@@ -65,7 +66,7 @@ class Supervisor:
                 answer = await ask_health(session)
                 if answer == "ok":
                     return
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(HEALTH_S)
         words = self._last_words(name)
         raise instance.InstanceError(f"{name} did not get ready: {answer}. Its last line: {words}")
 

@@ -25,6 +25,8 @@ from standalone.node.shim_client import ShimError
 from wakeful.kit import httpserver, lifecycle, logs
 from wakeful.kit.kube import Credentials, KubeClient, read_kubeconfig
 
+PRELOAD_WAIT_S = 5.0
+
 log = logs.get("node")
 
 
@@ -59,7 +61,7 @@ async def main(options: argparse.Namespace) -> int:
     if options.end_pods:
         return await _end_pods(processes, cgroups)
     await processes.open()
-    keeping = asyncio.create_task(processes.keep())
+    keeping = asyncio.create_task(_keep_shims(layout, processes))
     try:
         credentials = await _wait_for_kubeconfig(layout, stop)
         if credentials is not None:
@@ -72,6 +74,15 @@ async def main(options: argparse.Namespace) -> int:
         await processes.close(is_ending=not options.keep_pods)
         cgroups.close()
     return 0
+
+
+async def _keep_shims(layout: Layout, processes: ProcessRuntime) -> None:
+    """Fork servers import for seconds: they begin when the platform is ready, or after ``PRELOAD_WAIT_S``."""
+    end = asyncio.get_running_loop().time() + PRELOAD_WAIT_S
+    # Another process makes the file, so there is no event to wait for.
+    while not layout.ready.exists() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    await processes.keep()
 
 
 async def _wait_for_kubeconfig(layout: Layout, stop: asyncio.Event) -> Credentials | None:

@@ -47,6 +47,7 @@ async def _up(layout: Layout, options: Options) -> int:
     stop = lifecycle.stop_event()
     record = instance.Record(options.port, options.api_port, instance.ProcessId.of(os.getpid()))
     supervisor = Supervisor(layout, record, build_processes(layout, options))
+    layout.ready.unlink(missing_ok=True)
     supervisor.start()
     failure: instance.InstanceError | ApiError | None = None
     ready = asyncio.create_task(_get_ready(layout, options, supervisor))
@@ -59,6 +60,8 @@ async def _up(layout: Layout, options: Options) -> int:
         elif raised is not None:
             failure = instance.InstanceError(f"could not start: {raised!r}")
         else:
+            with contextlib.suppress(OSError):  # a full disk: the fork servers start after a while anyway
+                layout.ready.touch()
             _greet(layout, options, time.monotonic() - begin)
             await stopped
     ready.cancel()

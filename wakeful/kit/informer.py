@@ -21,6 +21,8 @@ OnChange = Callable[[str, Obj, Obj | None], None]
 """(type: ADDED, MODIFIED or DELETED; object; previous object or None)."""
 
 RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+UNKNOWN_RETRY_S, UNKNOWN_TRIES = 0.1, 100
+"""A kind that the server does not know yet: its definition is on its way when a platform starts for the first time."""
 PAGE = "500"
 
 
@@ -90,8 +92,12 @@ class Informer:
                 if error.code == 410:
                     self._version = ""
                     continue
-                self._log.warning("watch refused", code=error.code, error=str(error))
                 self._version = ""
+                if error.code == 404 and failures < UNKNOWN_TRIES:
+                    failures += 1
+                    await asyncio.sleep(UNKNOWN_RETRY_S)
+                    continue
+                self._log.warning("watch refused", code=error.code, error=str(error))
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 self._log.debug("watch broken", error=repr(error))
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
