@@ -106,7 +106,12 @@ async def _stream(
     context.response_headers.setdefault("Content-Type", "text/event-stream")
     response = web.StreamResponse(headers=context.response_headers)
     await response.prepare(request)
-    async for part in parts:
-        await response.write(part.encode() if isinstance(part, str) else part)
+    try:
+        async for part in parts:
+            await response.write(part.encode() if isinstance(part, str) else part)
+    except Exception:
+        if request.transport is not None:  # the head is sent: an error's answer would land inside this one's body
+            request.transport.abort()
+        raise
     await response.write_eof()
     return response

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import struct
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+
+from wakeful.serving import Context, Model
 
 BODY = b'{"instances": [1]}'
 HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -118,3 +122,28 @@ async def test_probes_are_answered_while_a_large_tensor_is_taken_apart(start: An
             decoding += client.server.pool.calls > 0
     assert (await task)[0] == 400
     assert decoding > 1
+
+
+class Breaking(Model):
+    """Streams one part and breaks."""
+
+    async def predict(self, payload: Any, context: Context) -> Any:
+        async def parts() -> AsyncIterator[str]:
+            yield "one"
+            raise ValueError("broken half way")
+
+        return parts()
+
+
+async def test_a_stream_that_breaks_is_cut_and_not_followed_by_a_second_answer(start: Any) -> None:
+    client = await start(Breaking("s"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
+    writer.write(HEAD.replace(b"/m:", b"/s:") + SIZED)
+    received = b""
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(4096):
+                received += data
+    writer.close()
+    assert received.count(b"HTTP/1.1") == 1
+    assert not received.endswith(b"0\r\n\r\n")
