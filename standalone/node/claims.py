@@ -41,11 +41,10 @@ class Claims:
         self._queue.add(key_of(claim))
 
     async def _reconcile(self, key: tuple[str, str]) -> None:
-        if (gone := self._gone.pop(key, None)) is not None and (name := gone["spec"].get("volumeName")):
-            try:
-                await self._client.delete(PVS, None, name)
-            except ApiError as error:
-                self._log.warning("volume object not removed", volume=name, error=str(error))
+        if (gone := self._gone.get(key)) is not None:
+            await self._remove_volume(gone)
+            if self._gone.get(key) is gone:  # only now: while the API server is away, this is tried again
+                del self._gone[key]
         claim = self.informer.get(*key)
         if claim is None or claim["metadata"].get("deletionTimestamp"):
             return
@@ -64,6 +63,13 @@ class Claims:
             "capacity": {"storage": capacity},
         }
         await self._client.patch(PVCS, *key, {"status": status}, subresource="status")
+
+    async def _remove_volume(self, claim: Obj) -> None:
+        if name := claim["spec"].get("volumeName"):
+            try:
+                await self._client.delete(PVS, None, name)
+            except ApiError as error:
+                self._log.warning("volume object not removed", volume=name, error=str(error))
 
     async def _make_volume(self, name: str, claim: Obj, folder: Path, capacity: str) -> None:
         metadata = claim["metadata"]
