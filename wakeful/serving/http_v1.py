@@ -109,8 +109,8 @@ async def _stream(
     try:
         async for part in parts:
             await response.write(part.encode() if isinstance(part, str) else part)
-    except Exception:
-        if request.transport is not None:  # the head is sent: an error's answer would land inside this one's body
+    except Exception:  # the head is sent: the answer to an error would land inside this one's body
+        if request.transport is not None:
             request.transport.abort()
         raise
     await response.write_eof()
