@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import Machine, pod, server, until
+from node_machine import Machine, pod, server, until
 
 from wakeful.kit import httpserver
 

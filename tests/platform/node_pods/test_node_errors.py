@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from conftest import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server, until
 
 
 async def waiting(machine: Machine, name: str, reason: str) -> str:

@@ -7,7 +7,7 @@ import json
 import time
 
 import aiohttp
-from conftest import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server, until
 
 
 async def test_runs_to_success_with_logs_and_status(machine: Machine) -> None:

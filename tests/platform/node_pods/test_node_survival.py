@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from conftest import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server, until
 
 PROBE = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
 
