@@ -5,6 +5,7 @@ Called by every process of the standalone platform and by the command line. No I
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -87,3 +88,6 @@ class Layout:
             self.run,
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self.run.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:  # in /tmp anybody may have made it first
+            raise PermissionError(errno.EACCES, "another user owns or can write it: remove it", str(self.run))

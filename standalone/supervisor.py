@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +31,7 @@ from wakeful.kit import logs
 LOG_KEEP_BYTES = 8 * 1024 * 1024
 RESTART_PAUSE_S = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTH_S = 0.03
+LOG_CHECK_S = 10.0
 STEADY_S = 10.0
 """A process that lived this long starts again with the shortest pause."""
 PR_SET_PDEATHSIG = 1
@@ -56,6 +58,7 @@ class Supervisor:
                 self._listeners[process.name] = listen(process.port)
         for process in self._processes:
             self._keepers[process.name] = asyncio.create_task(self._keep(process))
+        self._keepers["logs"] = asyncio.create_task(self._bound_logs())
 
     async def ready(self, name: str, deadline: float) -> None:
         """Wait until a process answers its health check. ``InstanceError`` with its last words at ``deadline``."""
@@ -134,6 +137,18 @@ class Supervisor:
         with contextlib.suppress(OSError):  # a full disk must not stop the restart of a process
             instance.write(self._layout, self._record)
         return running
+
+    async def _bound_logs(self) -> None:
+        """Keep each process's log below twice ``LOG_KEEP_BYTES``. They are open for appending, so they can be cut."""
+        while True:
+            await asyncio.sleep(LOG_CHECK_S)
+            for process in self._processes:
+                path = self._layout.logs / f"{process.name}.log"
+                with contextlib.suppress(OSError):  # a full disk: cut at least
+                    if path.stat().st_size > LOG_KEEP_BYTES:
+                        with contextlib.suppress(OSError):
+                            await asyncio.to_thread(shutil.copyfile, path, path.with_suffix(".previous.log"))
+                        os.truncate(path, 0)
 
     def _open_log(self, name: str) -> IO[bytes]:
         path = self._layout.logs / f"{name}.log"

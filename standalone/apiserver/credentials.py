@@ -107,8 +107,8 @@ def _make_authority(pki: Path) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
+    (pki / "server.crt").unlink(missing_ok=True)  # first, so that no crash leaves one of another authority
     _write_pair(pki, "ca", certificate, key)
-    (pki / "server.crt").unlink(missing_ok=True)
 
 
 def _make_certificate(pki: Path) -> None:
