@@ -59,11 +59,13 @@ def api(_server: tuple[Path, Path | None]) -> Iterator[Api]:
 
 @pytest.fixture
 def namespace(api: Api) -> Iterator[str]:
-    """A namespace of one's own, with its ServiceAccount."""
+    """A namespace of one's own, with the ServiceAccount and the ConfigMap that appear in each soon after."""
     name = f"contract-{secrets.token_hex(4)}"
     api.post("/api/v1/namespaces", {"metadata": {"name": name}}).ok()
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     eventually(lambda: api.get(account).status == 200, "no default ServiceAccount")
+    authority = f"/api/v1/namespaces/{name}/configmaps/kube-root-ca.crt"
+    eventually(lambda: api.get(authority).status == 200, "no kube-root-ca.crt")
     yield name
     api.delete(f"/api/v1/namespaces/{name}")
 
