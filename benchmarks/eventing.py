@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import uvloop
 import yaml
 
 from benchmarks._eventing_ends import Client, Subscriber, head
+from benchmarks._ports import free_port
 from standalone import instance
 from standalone.layout import Layout
 
@@ -35,11 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMESPACE = "bench"
 MODEL = {"ref": {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "name": "iris"}}
 BODY = b'{"instances": [[5.1, 3.5, 1.4, 0.2]]}'
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def wakeful(*arguments: str, text: str = "") -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import statistics
 import struct
 import subprocess
@@ -28,6 +27,8 @@ import joblib
 import uvloop
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
+
+from benchmarks._ports import free_port
 
 ROUND_S = 1.5
 ROUNDS = 5
@@ -58,12 +59,6 @@ class Target:
     process: subprocess.Popen[bytes] | None = None
     rates: dict[str, list[float]] = field(default_factory=dict)
     latencies_ms: dict[str, list[float]] = field(default_factory=dict)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def targets(folder: str) -> list[Target]:

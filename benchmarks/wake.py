@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from pathlib import Path
 import aiohttp
 
 from activator_hooks.timeline import PHASES, parse_server_timing
+from benchmarks._ports import free_port
 from standalone.layout import Layout
 from wakeful.kit.kube import NAMESPACES, PODS, PVCS, ApiError, KubeClient, Obj, Resource, read_kubeconfig
 
@@ -85,12 +85,6 @@ async def platform(options: argparse.Namespace) -> AsyncIterator[tuple[Layout, i
 def first_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def prepare(client: KubeClient, layout: Layout) -> None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Protocol
 
 from standalone.knative import eventing_resolve as resolve
 from standalone.knative import eventing_status as status
 from standalone.knative.eventing_resolve import Resolver
 from standalone.knative.eventing_status import Found, TriggerFacts
+from standalone.knative.world import is_leaving, rfc3339
 from wakeful.core.api import conditions, eventing
 from wakeful.core.api.conditions import FALSE, TRUE, UNKNOWN, Condition
 from wakeful.core.api.isvc_problem import mapping
@@ -91,23 +91,23 @@ class Eventing:
         return await self._reconcile_trigger(self._triggers.get(namespace, name))
 
     async def _reconcile_broker(self, broker: Obj | None) -> float | None:
-        if broker is None or _is_leaving(broker) or not eventing.is_ours(broker):
+        if broker is None or is_leaving(broker) or not eventing.is_ours(broker):
             return None
         namespace = broker["metadata"]["namespace"]
         sink = mapping(mapping(broker.get("spec")).get("delivery")).get("deadLetterSink")
         found = await self._dead_letter(sink, namespace)
-        wanted = status.build_broker_status(broker, self._gateway_port, found, _now())
+        wanted = status.build_broker_status(broker, self._gateway_port, found, rfc3339())
         await self._write(BROKERS, self._brokers, broker, wanted)
         return self._recheck_s([mapping(sink)])
 
     async def _reconcile_trigger(self, trigger: Obj | None) -> float | None:
-        if trigger is None or _is_leaving(trigger):
+        if trigger is None or is_leaving(trigger):
             return None
         namespace = trigger["metadata"]["namespace"]
         spec = mapping(trigger.get("spec"))
         await self._inject_for(trigger)
         broker = self._brokers.get(namespace, status.broker_name(trigger))
-        if broker is not None and (not eventing.is_ours(broker) or _is_leaving(broker)):
+        if broker is not None and (not eventing.is_ours(broker) or is_leaving(broker)):
             broker = None
         subscriber = mapping(spec.get("subscriber"))
         sink = mapping(spec.get("delivery")).get("deadLetterSink")
@@ -118,7 +118,7 @@ class Eventing:
             await self._dependency(trigger),
         )
         await self._write(
-            TRIGGERS, self._triggers, trigger, status.build_trigger_status(trigger, facts, _now())
+            TRIGGERS, self._triggers, trigger, status.build_trigger_status(trigger, facts, rfc3339())
         )
         if not facts.dependency.is_true:
             return RECHECK_S
@@ -169,7 +169,7 @@ class Eventing:
 
     async def _inject(self, _: str, name: str) -> None:
         namespace = self._namespaces.get("", name)
-        if namespace is None or _is_leaving(namespace):
+        if namespace is None or is_leaving(namespace):
             return
         if mapping(namespace["metadata"].get("labels")).get(eventing.INJECTION) == "enabled":
             await self._create_default_broker(name)
@@ -250,11 +250,3 @@ def _dependency_of(obj: Obj) -> Obj:
 
 def _key(kind: str, obj: Obj) -> Key:
     return kind, obj["metadata"]["namespace"], obj["metadata"]["name"]
-
-
-def _is_leaving(obj: Obj) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -83,24 +83,22 @@ class Informer:
         """Follow the server for ever; connection failures are retried with growing pauses of at most 2 s."""
         failures = 0
         while True:
+            is_unknown = False
             try:
                 if not self._version:
                     await self._list()
                 failures = 0
                 await self._watch()
             except ApiError as error:
-                if error.code == 410:
-                    self._version = ""
-                    continue
                 self._version = ""
-                if error.code == 404 and failures < UNKNOWN_TRIES:
-                    failures += 1
-                    await asyncio.sleep(UNKNOWN_RETRY_S)
+                if error.code == 410:
                     continue
-                self._log.warning("watch refused", code=error.code, error=str(error))
+                is_unknown = error.code == 404 and failures < UNKNOWN_TRIES
+                if not is_unknown:
+                    self._log.warning("watch refused", code=error.code, error=str(error))
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 self._log.debug("watch broken", error=repr(error))
-            await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+            await asyncio.sleep(UNKNOWN_RETRY_S if is_unknown else RETRY_S[min(failures, len(RETRY_S) - 1)])
             failures += 1
 
     async def _list(self) -> None:
