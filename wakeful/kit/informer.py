@@ -21,6 +21,8 @@ OnChange = Callable[[str, Obj, Obj | None], None]
 """(type: ADDED, MODIFIED or DELETED; object; previous object or None)."""
 
 RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+STEADY_S = 5.0
+"""A watch that lived this long, or told something, was a good one: pauses begin anew."""
 UNKNOWN_RETRY_S, UNKNOWN_TRIES = 0.1, 100
 """A kind that the server does not know yet: its definition is on its way when a platform starts for the first time."""
 PAGE = "500"
@@ -49,6 +51,8 @@ class Informer:
         self._version = ""
         self._observed: set[tuple[str, str]] = set()
         """What ``observe`` took while a list was under way: the list may be older than it."""
+        self._heard = False
+        """Whether the present watch told something."""
         self.store: dict[tuple[str, str], Obj] = {}
         """By (namespace, name). Treat the objects as read-only."""
 
@@ -80,26 +84,33 @@ class Informer:
         await self._synced.wait()
 
     async def run(self) -> None:
-        """Follow the server for ever; connection failures are retried with growing pauses of at most 2 s."""
+        """Follow the server for ever; failures in a row are retried with growing pauses of at most 2 s.
+
+        Only the first 410 is listed again at once: where every watch ends so, lists would follow each other.
+        """
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            is_unknown = False
+            is_unknown = is_expired = False
+            began, self._heard = loop.time(), False
             try:
                 if not self._version:
                     await self._list()
-                failures = 0
+                    began = loop.time()
                 await self._watch()
             except ApiError as error:
                 self._version = ""
-                if error.code == 410:
-                    continue
+                is_expired = error.code == 410
                 is_unknown = error.code == 404 and failures < UNKNOWN_TRIES
-                if not is_unknown:
+                if not is_unknown and not is_expired:
                     self._log.warning("watch refused", code=error.code, error=str(error))
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 self._log.debug("watch broken", error=repr(error))
-            await asyncio.sleep(UNKNOWN_RETRY_S if is_unknown else RETRY_S[min(failures, len(RETRY_S) - 1)])
+            if self._heard or loop.time() - began >= STEADY_S:
+                failures = 0
             failures += 1
+            if not (is_expired and failures == 1):
+                await asyncio.sleep(UNKNOWN_RETRY_S if is_unknown else RETRY_S[min(failures, len(RETRY_S)) - 1])
 
     async def _list(self) -> None:
         seen: set[tuple[str, str]] = set()
@@ -130,6 +141,7 @@ class Informer:
         async for event in self._client.watch(self._resource, self._namespace, query):
             obj = event["object"]
             self._version = obj["metadata"]["resourceVersion"]
+            self._heard = True
             if event["type"] == "DELETED":
                 old = self.store.get(key_of(obj))
                 is_newer_here = old is not None and _is_newer(

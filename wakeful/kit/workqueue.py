@@ -98,8 +98,13 @@ async def run_workers(
 ) -> None:
     """Work on keys for ever. ``reconcile`` returns seconds until it wants to see the key again, or None.
 
-    An exception is logged and the key retried with back-off: one bad object never stops the others.
+    An exception is logged and the key retried with back-off: one bad object never stops the others. So is the
+    cancellation of something that ``reconcile`` waited for, unless the worker itself is being cancelled.
     """
+
+    def failed(key: K, error: BaseException) -> None:
+        delay_s = queue.add_failed(key)
+        log.warning("reconcile failed", key=key, error=repr(error), retry_in_s=delay_s)
 
     async def work() -> None:
         while True:
@@ -109,9 +114,13 @@ async def run_workers(
                 queue.forget(key)
                 if again_s is not None:
                     queue.add_after(key, again_s)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                failed(key, error)
             except Exception as error:  # any failure of one key must leave the loop alive
-                delay_s = queue.add_failed(key)
-                log.warning("reconcile failed", key=key, error=repr(error), retry_in_s=delay_s)
+                failed(key, error)
             finally:
                 queue.done(key)
 
