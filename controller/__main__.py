@@ -33,6 +33,7 @@ async def main(config: settings.Settings) -> int:
     namespace = connection.operator_namespace(config.namespace)
     health = Health()
     registry = CollectorRegistry()
+    metrics = Metrics(registry)
     try:
         admin = await httpserver.start(httpserver.admin_app(health.problem, registry), config.admin)
     except httpserver.ListenError as error:
@@ -42,10 +43,8 @@ async def main(config: settings.Settings) -> int:
         ready = asyncio.create_task(connection.load(config.kubeconfig))
         if not await _either(ready, stop):
             return 0
-        async with connection.Api(ready.result()) as api:
-            return await _serve(
-                config, api, ready.result(), Scope(namespace, health, Metrics(registry), stop)
-            )
+        async with connection.Api(ready.result(), metrics.answered) as api:
+            return await _serve(config, api, ready.result(), Scope(namespace, health, metrics, stop))
     finally:
         await admin.cleanup()
 

@@ -12,7 +12,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -92,11 +92,17 @@ async def login_info(configuration: Any) -> kopf.ConnectionInfo:
 
 
 class Api:
-    """Requests on one API server. Use as ``async with Api(configuration) as api``."""
+    """Requests on one API server. Use as ``async with Api(configuration) as api``.
 
-    def __init__(self, configuration: Configuration) -> None:
+    ``on_answer`` is told of each: method, path, status (0: no answer).
+    """
+
+    def __init__(
+        self, configuration: Configuration, on_answer: Callable[[str, str, int], None] | None = None
+    ) -> None:
         self._client: Any = ApiClient(configuration)
         self._configuration = configuration
+        self._on_answer = on_answer or (lambda method, path, code: None)
 
     async def __aenter__(self) -> Api:
         return self
@@ -125,7 +131,9 @@ class Api:
             answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
             raw: bytes = await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError) as error:
+            self._on_answer(method, path, 0)
             raise ApiFailureError(0, f"the API server cannot be reached: {error!r}") from error
+        self._on_answer(method, path, answer.status)
         parsed = _parse(raw)
         if answer.status >= 300:
             message = str(parsed.get("message") or f"the API server answered {answer.status}")

@@ -1,4 +1,7 @@
-"""The controller's own numbers, on the admin page: reconciles by outcome, and how long they take."""
+"""The controller's own numbers, on the admin page: reconciles by outcome, how long they take, requests to the API.
+
+kopf's own lists and watches are not among the requests; it never writes.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,19 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        self._requests = Counter(
+            "wakeful_api_requests_total",
+            "Requests to the API server by method, resource (with subresource) and status; code 0 is no answer",
+            ["method", "resource", "code"],
+            registry=registry,
+        )
         self._seconds = Histogram(
             "wakeful_reconcile_seconds", "Duration of a reconcile", buckets=BUCKETS_S, registry=registry
         )
+
+    def answered(self, method: str, path: str, code: int) -> None:
+        """Count one request; see ``Api``."""
+        self._requests.labels(method, resource_of(path), str(code)).inc()
 
     def timed(self, reconcile: Reconcile) -> Reconcile:
         """``reconcile``, counted and timed."""
@@ -43,3 +56,15 @@ class Metrics:
             return again
 
         return run
+
+
+def resource_of(path: str) -> str:
+    """``services.serving.knative.dev/status`` of an API path: names are left out, so the label has few values."""
+    parts = path.partition("?")[0].strip("/").split("/")
+    start, group = (3, f".{parts[1]}") if parts[0] == "apis" and len(parts) > 1 else (2, "")
+    rest = parts[start:]
+    if not rest or parts[0] not in ("api", "apis"):
+        return "discovery"
+    if rest[0] == "namespaces" and len(rest) > 2:
+        rest = rest[2:]
+    return "/".join([rest[0] + group, *rest[2:3]])
