@@ -35,6 +35,8 @@ STATUS_LAG_S = 0.2
 """How long the status may lag behind a wake: the machine is needed for the pod that a request waits for."""
 REPORT_WAIT_S = 1.2
 """Reports come once a second; a tick that is due waits this long for one."""
+EXTERNAL = "external"
+"""Why a wake does nothing: the class names an autoscaler of somebody else's."""
 INITIALIZED, SKS = "ScaleTargetInitialized", "SKSReady"
 
 
@@ -105,15 +107,20 @@ class Autoscaler:
         reported = {(stat.namespace, stat.revision): stat for stat in stats}
         self._reported.set()
         for key in self._world[AUTOSCALERS].store:
-            facts = self._facts(key)
-            stat = reported.get(key)
-            if facts is None or (stat is None and facts.replicas == 0):
-                continue
-            scaler = self._scaler(key, facts, now)
-            scaler.record(moment, stat.concurrency if stat else 0.0, stat.requests if stat else 0.0)
-            if stat and stat.concurrency > 0 and facts.replicas == 0:
-                self._ticked.add(key)
-                self._queue.add(key)
+            try:
+                self._record(key, moment, reported.get(key), now)
+            except Exception as error:  # one object that cannot be read must not hide the others' traffic
+                self._log.error("report not taken", key=key, error=repr(error))
+
+    def _record(self, key: Key, moment: float, stat: Stat | None, now: float) -> None:
+        facts = self._facts(key)
+        if facts is None or (stat is None and facts.replicas == 0):
+            return
+        scaler = self._scaler(key, facts, now)
+        scaler.record(moment, stat.concurrency if stat else 0.0, stat.requests if stat else 0.0)
+        if stat and stat.concurrency > 0 and facts.replicas == 0:
+            self._ticked.add(key)
+            self._queue.add(key)
 
     async def wake(self, namespace: str, revision: str) -> Woken:
         """A request waits for ``revision``. Raises ``UnknownRevisionError``, ``ApiError``."""
@@ -126,6 +133,8 @@ class Autoscaler:
                 )
             now = self.now()
             scaler = self._scaler(key, facts, now)
+            if not scaler.is_ours:
+                return Woken(facts.replicas, EXTERNAL, time.time())
             decision = scaler.wake(facts, now)
             decided_at = time.time()
             coming = scaler.apply(facts, now)
@@ -146,6 +155,8 @@ class Autoscaler:
                 return None
             now = self.now()
             scaler = self._scaler(key, facts, now)
+            if not scaler.is_ours:
+                return None
             if key in self._ticked:
                 self._ticked.discard(key)
                 scaler.tick(facts, self._cadence.as_of(now))

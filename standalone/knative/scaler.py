@@ -18,7 +18,7 @@ from wakeful.core.api.isvc_problem import mapping
 from wakeful.core.scaling import activity, bounds, kpa
 from wakeful.core.scaling.bounds import Activity, Reachability
 from wakeful.core.scaling.metrics import RevisionMetrics
-from wakeful.core.scaling.settings import HPA, Scaling
+from wakeful.core.scaling.settings import HPA, KPA, Scaling
 
 Obj = dict[str, Any]
 
@@ -58,6 +58,11 @@ class Scaler:
         self._metrics = RevisionMetrics(self.scaling)
         self._state = kpa.start(self.ready, self.made_at)
         self.decision = kpa.decide(self._state, self.scaling, None, self.ready, True, self.made_at)[1]
+
+    @property
+    def is_ours(self) -> bool:
+        """Other classes belong to an autoscaler that somebody else runs: replicas and status are its to write."""
+        return self.scaling.autoscaler_class in (KPA, HPA)
 
     def configure(self, scaling: Scaling) -> None:
         """Take over changed settings; the history is kept where the windows stay."""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wakeful.core.scaling import durations
 from wakeful.core.scaling.config_autoscaler import parse_config
-from wakeful.core.scaling.settings import AutoscalerConfig, build_scaling
+from wakeful.core.scaling.settings import HPA, AutoscalerConfig, build_scaling
 
 PREFIX = "autoscaling.knative.dev/"
 
@@ -24,7 +24,8 @@ def notes(**values: str) -> dict[str, str]:
         (1, notes(target="10"), {"target_utilization": 1}, 1, 1),
         (0, notes(metric="rps"), {}, 140, 200),
         (0, notes(metric="rps", target="300"), {}, 210, 300),
-        (0, notes(target="0.001"), {}, 0.01, 0.001),
+        (0, notes(target="0.01", target_utilization_percentage="1"), {}, 0.01, 0.01),
+        (0, notes(target="0.001"), {}, 70, 100),
         (20, notes(target="5"), {"target_utilization": 1}, 5, 5),
     ],
 )
@@ -55,6 +56,30 @@ def test_zero_initial_scale_needs_the_switch() -> None:
 def test_unreadable_annotations_fall_back() -> None:
     scaling = build_scaling(AutoscalerConfig(), notes(window="soon", min_scale="many"), 0)
     assert (scaling.window_s, scaling.min_scale) == (60, 0)
+
+
+@pytest.mark.parametrize(
+    "value", ["inf", "-inf", "nan", "1e400", "-5", "99999999999", "999999h", "0s", "-1h"]
+)
+@pytest.mark.parametrize("key", ["min-scale", "max-scale", "initial-scale", "activation-scale", "target", "window",
+                                 "target-utilization-percentage", "panic-window-percentage",
+                                 "panic-threshold-percentage", "scale-down-delay", "target-burst-capacity",
+                                 "scale-to-zero-pod-retention-period"])  # fmt: skip
+def test_what_admission_refuses_falls_back(key: str, value: str) -> None:
+    """A PodAutoscaler passes no admission: "inf" raised OverflowError, 999999h was a window of 30 GB."""
+    if (key, value) in (("scale-down-delay", "0s"), ("scale-to-zero-pod-retention-period", "0s")) or (
+        key == "target" and value == "99999999999"
+    ):
+        return
+    assert build_scaling(AutoscalerConfig(), {PREFIX + key: value}, 0) == build_scaling(
+        AutoscalerConfig(), {}, 0
+    )
+
+
+def test_kpa_knows_two_metrics() -> None:
+    assert build_scaling(AutoscalerConfig(), notes(metric="queue-length"), 0).metric == "concurrency"
+    assert build_scaling(AutoscalerConfig(), {PREFIX + "class": HPA}, 0).metric == "cpu"
+    assert build_scaling(AutoscalerConfig(), {PREFIX + "class": "x.example.com"}, 0).metric == "concurrency"
 
 
 def test_config_map() -> None:

@@ -15,22 +15,21 @@ from collections.abc import Iterator, Mapping
 from wakeful.core.api.knative_serving_names import PROGRESS_DEADLINE, ROLLOUT_DURATION
 from wakeful.core.api.knative_serving_problem import Problem, invalid, out_of_bounds
 from wakeful.core.scaling import durations
-from wakeful.core.scaling.settings import GROUP, HPA, KPA, LEGACY, AutoscalerConfig, annotation
+from wakeful.core.scaling.settings import (
+    FLOATS,
+    GROUP,
+    HPA,
+    KPA,
+    KPA_METRICS,
+    LEGACY,
+    MAX_INT,
+    SECONDS,
+    AutoscalerConfig,
+    annotation,
+)
 
 Annotations = Mapping[str, str]
-MAX_INT = 2**31 - 1
 SCALES = ("min-scale", "max-scale", "initial-scale", "activation-scale")
-FLOATS = {
-    "target": (0.01, float("inf")),
-    "target-utilization-percentage": (1, 100),
-    "panic-window-percentage": (1, 100),
-    "panic-threshold-percentage": (110, 1000),
-}
-SECONDS = {
-    "window": (6, 3600),
-    "scale-down-delay": (0, 3600),
-    "scale-to-zero-pod-retention-period": (0, 3600),
-}
 WHOLE_SECONDS = ("window", "scale-down-delay")
 ALGORITHMS = ("linear", "weighted-exponential", "weightedExponential")
 MISPLACED = 'autoscaling annotations must be put under "spec.template.metadata.annotations" to work'
@@ -76,7 +75,7 @@ def _validate_class(annotations: Annotations) -> Iterator[Problem]:
         yield invalid(class_, f"{GROUP}/class")
     if metric is None:
         return
-    if class_ == KPA and metric not in ("concurrency", "rps"):
+    if class_ == KPA and metric not in KPA_METRICS:
         yield invalid(metric, f"{GROUP}/metric")
 
 

@@ -9,6 +9,7 @@ Invariant: the target used for division is at least 0.01.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,20 @@ GROUP = "autoscaling.knative.dev"
 KPA = f"kpa.{GROUP}"
 HPA = f"hpa.{GROUP}"
 LEAST_TARGET = 0.01
+MAX_INT = 2**31 - 1
+FLOATS: Mapping[str, tuple[float, float]] = {
+    "target": (0.01, float("inf")),
+    "target-utilization-percentage": (1, 100),
+    "panic-window-percentage": (1, 100),
+    "panic-threshold-percentage": (110, 1000),
+}
+"""What admission takes; infinity itself it does not."""
+SECONDS = {
+    "window": (6, 3600),
+    "scale-down-delay": (0, 3600),
+    "scale-to-zero-pod-retention-period": (0, 3600),
+}
+KPA_METRICS = ("concurrency", "rps")
 LEGACY = {
     "min-scale": "minScale",
     "max-scale": "maxScale",
@@ -100,12 +115,15 @@ def build_scaling(
 ) -> Scaling:
     """The settings of one revision. Values that admission would have refused fall back to the ConfigMap's."""
     read = _Reader(annotations)
-    metric = read.text("metric", "concurrency")
+    class_ = read.text("class", config.autoscaler_class)
+    metric = read.text("metric", "cpu" if class_ == HPA else "concurrency")
+    if class_ == KPA and metric not in KPA_METRICS:
+        metric = "concurrency"
     target, total = _target(config, read, metric, container_concurrency)
     window_s = read.seconds("window", config.stable_window_s)
     panic_fraction = read.number("panic-window-percentage", config.panic_window_fraction * 100) / 100
     return Scaling(
-        autoscaler_class=read.text("class", config.autoscaler_class),
+        autoscaler_class=class_,
         metric=metric,
         target=target,
         total=total,
@@ -161,14 +179,18 @@ class _Reader:
         return annotation(self.annotations, key) or default
 
     def number(self, key: str, default: float) -> float:
+        low, high = FLOATS.get(key, (-1.0 if key == "target-burst-capacity" else 0.0, float(MAX_INT)))
         try:
-            return float(annotation(self.annotations, key) or default)
+            value = float(annotation(self.annotations, key) or default)
         except ValueError:
             return default
+        return value if low <= value <= high and math.isfinite(value) else default
 
     def seconds(self, key: str, default: float) -> float:
+        low, high = SECONDS[key]
         try:
             text = annotation(self.annotations, key)
-            return durations.parse(text) if text else default
+            value = durations.parse(text) if text else default
         except ValueError:
             return default
+        return value if low <= value <= high else default
