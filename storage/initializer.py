@@ -22,14 +22,17 @@ from pathlib import Path
 
 from storage import archive, uri
 from storage.errors import Reason, StorageError
-from storage.place import Place, Staged, source_key, writing
+from storage.place import Place, Staged, is_reserved, source_key, writing
 from storage.ports import ObjectInfo, ObjectStore
 from storage.progress import Progress
 from storage.settings import Settings
-from storage.transfer import PART_SUFFIX, Transfer
+from storage.transfer import Transfer
 from wakeful.kit import logs
 
 OpenStore = Callable[[uri.Source, Settings], ObjectStore]
+
+FILES, PARTS, UNPACKED = "files", "parts", "unpacked"
+"""The folders of a staging folder: what is complete, what is on its way, and the contents of an archive."""
 
 log = logs.get("storage")
 
@@ -120,7 +123,7 @@ def _limit(place: Place, settings: Settings) -> int:
 
 def _staged_bytes(objects: Sequence[ObjectInfo], staging: Path) -> int:
     """What an interrupted run left of these objects: it takes its space already."""
-    files = (staging / (info.path + end) for info in objects for end in ("", PART_SUFFIX))
+    files = (staging / kind / info.path for info in objects for kind in (FILES, PARTS))
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
@@ -148,10 +151,11 @@ def _download(
         progress.add(count)
 
     def one(info: ObjectInfo) -> None:
-        file = staging / info.path
+        file, part = staging / FILES / info.path, staging / PARTS / info.path
         with writing(staging):
             file.parent.mkdir(parents=True, exist_ok=True)
-        Transfer(store, info, file, settings, on_bytes).run()
+            part.parent.mkdir(parents=True, exist_ok=True)
+        Transfer(store, info, file, part, settings, on_bytes).run()
 
     threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="fetch")
     try:
@@ -165,16 +169,21 @@ def _download(
 
 
 def _unpacked(objects: Sequence[ObjectInfo], staging: Path, place: Place, settings: Settings) -> list[Staged]:
-    """What goes into place: the files, or the contents of the one archive."""
+    """What goes into place: the files, or the contents of the one archive; not the marks of an earlier download."""
+    staged = [item for item in _contents(objects, staging, place, settings) if not is_reserved(item.path)]
+    if not staged:
+        raise StorageError(Reason.NOT_FOUND, f"no model found: {objects[0].path} holds no files of a model")
+    return staged
+
+
+def _contents(objects: Sequence[ObjectInfo], staging: Path, place: Place, settings: Settings) -> list[Staged]:
     if len(objects) != 1 or not archive.is_archive(objects[0].path):
-        return [Staged(staging / info.path, info.path) for info in objects]
-    file = staging / objects[0].path
-    folder = staging / ".unpacked"
+        return [Staged(staging / FILES / info.path, info.path) for info in objects]
+    file = staging / FILES / objects[0].path
+    folder = staging / UNPACKED
     with writing(place.folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         limits = archive.Limits(_limit(place, settings), settings.max_files)
         paths = archive.extract(file, folder, limits)
-    if not paths:
-        raise StorageError(Reason.NOT_FOUND, f"no model found: the archive {objects[0].path} holds no files")
     return [Staged(folder / path, path) for path in paths]

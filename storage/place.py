@@ -44,6 +44,12 @@ def source_key(uri: str) -> str:
     return hashlib.sha256(uri.encode()).hexdigest()[:32]
 
 
+def is_reserved(path: str) -> bool:
+    """Whether a destination's relative ``path`` is one of our own marks: a model copied from a volume brings them."""
+    top = PurePosixPath(path).parts[0]
+    return path == MARKER or top.startswith(STAGING)
+
+
 class Place:
     """One destination folder, made when missing and locked against a second initializer."""
 

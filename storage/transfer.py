@@ -1,10 +1,11 @@
 """Download one object into one file: resumed, verified, bounded in time; finished files get their final name.
 
-Called by ``initializer`` from worker threads. Bytes go to ``FILE.part`` and are hashed on the way; after a broken
+Called by ``initializer`` from worker threads. Bytes go to ``part`` and are hashed on the way; after a broken
 connection the next try continues at its end (the store says where it really starts). Checks at the end: size,
 then every checksum the source gave. A transfer slower than ``stall_bytes`` in ``stall_s`` is stalled.
 
-Invariant: a file without ``.part`` in staging is complete and matched its checksums when it was renamed.
+Invariant: ``file`` is complete and matched its checksums when it was renamed from ``part``, which is elsewhere, so
+that no object's own name can be taken for a part.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from storage.ports import Body, Digest, ObjectInfo, ObjectStore
 from storage.settings import Settings
 
 MAX_ATTEMPTS_IN_ALL = 30
-PART_SUFFIX = ".part"
 
 
 class _Hash(Protocol):
@@ -51,6 +51,7 @@ class Transfer:
     store: ObjectStore
     info: ObjectInfo
     file: Path
+    part: Path
     settings: Settings
     on_bytes: Callable[[int], None]
     clock: Callable[[], float] = time.monotonic
@@ -72,7 +73,7 @@ class Transfer:
                 if not error.is_retryable:
                     raise
                 if error.reason in (Reason.CHECKSUM, Reason.CHANGED):
-                    self._part.unlink(missing_ok=True)
+                    self.part.unlink(missing_ok=True)
                 failures = 0 if self._part_bytes() > before else failures + 1
                 if failures >= self.settings.attempts or error.reason is Reason.CHANGED:
                     raise
@@ -81,12 +82,8 @@ class Transfer:
             Reason.UNAVAILABLE, f"{self.info.path}: gave up after {MAX_ATTEMPTS_IN_ALL} broken connections"
         )
 
-    @property
-    def _part(self) -> Path:
-        return self.file.with_name(self.file.name + PART_SUFFIX)
-
     def _part_bytes(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
+        return self.part.stat().st_size if self.part.exists() else 0
 
     def _attempt(self) -> None:
         have = self._part_bytes() if self.info.version else 0
@@ -95,10 +92,10 @@ class Transfer:
         with self.store.open_range(self.info, have) as body:
             if body.start > have:
                 raise StorageError(Reason.UNAVAILABLE, f"{self.info.path}: the server skipped bytes")
-            with writing(self._part.parent):
+            with writing(self.part.parent):
                 self._receive(body)
-        with writing(self._part.parent):
-            self._part.replace(self.file)
+        with writing(self.part.parent):
+            self.part.replace(self.file)
 
     def _report(self, size: int) -> None:
         change, self._reported = size - self._reported, size
@@ -106,7 +103,7 @@ class Transfer:
 
     def _receive(self, body: Body) -> None:
         hashes: dict[Digest, _Hash] = {digest: _hash(digest.algorithm) for digest in body.digests}
-        with self._part.open("r+b" if self._part.exists() else "w+b") as file:
+        with self.part.open("r+b" if self.part.exists() else "w+b") as file:
             size = _rehash(file, body.start, hashes)
             file.truncate(size)
             limit = self.info.size_bytes

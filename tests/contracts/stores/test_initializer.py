@@ -130,7 +130,7 @@ def test_kill_9_in_the_middle_then_the_next_run_goes_on(file_server: Any, tmp_pa
     file_server.special["/model.bin"] = slow
     process = start(f"{file_server.url}/model.bin", tmp_path)
     deadline = time.monotonic() + 20
-    while not any(p.stat().st_size >= 1_000_000 for p in tmp_path.rglob("*.part")):
+    while not any(p.stat().st_size >= 1_000_000 for p in tmp_path.rglob("parts/*")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)

@@ -30,6 +30,7 @@ def test_an_interrupted_download_needs_room_for_its_rest_only(tmp_path: Path) ->
     place = Place(target)
     with place.locked():
         staging = place.staging(initializer._fingerprint(pair.uri, objects, options))
-    sparse(staging / "m.bin.part", size - REST_BYTES)
+    (staging / initializer.PARTS).mkdir()
+    sparse(staging / initializer.PARTS / "m.bin", size - REST_BYTES)
     initializer.fetch(pair, options, table.open_store)
     assert (target / "m.bin").stat().st_size == size
