@@ -181,9 +181,19 @@ class Attempts:
             text = f"{hops.TTL} is used up: the reply would go round in a loop"
             failure = Failure(self._routes.reply_url(item.broker), 400, text, text.encode())
             return self._failed(item, subscription, failure)
+        reply_to = Publication(item.broker, admitted, (), item.headers)
+        return Result(self.readdress(item, subscription, Done((reply_to,))), "replied")
+
+    def readdress(self, item: Leased, subscription: Subscription, settlement: Settlement) -> Settlement:
+        """``settlement`` with its replies going to who wants them now: Triggers come and go while a disk is full."""
+        if not isinstance(settlement, Done):
+            return settlement
         besides = item.consumer if subscription.model is not None else ""
-        consumers = self._routes.consumers_for(item.broker, admitted, besides)
-        return Result(Done((Publication(item.broker, admitted, consumers, item.headers),)), "replied")
+        replies = (
+            replace(reply, consumers=self._routes.consumers_for(reply.broker, reply.event, besides))
+            for reply in settlement.replies
+        )
+        return Done(tuple(replies))
 
     def _no_attempt(self, item: Leased, what: NoWay) -> Result:
         unsaid = self._quiet.unsaid("no way", self._clock())

@@ -72,12 +72,14 @@ class Dispatcher:
         self._log = logs.get("dispatcher")
 
     def wake(self, consumers: Iterable[str]) -> None:
-        """Look at these consumers' deliveries now. Unknown ones get a lane."""
+        """Look at these consumers' deliveries now. New ones get a lane, those whose Trigger is gone none."""
         if self._is_stopping:
             return
         for consumer in consumers:
             lane = self._lanes.get(consumer)
             if lane is None:
+                if self._routes.subscription(consumer) is None:
+                    continue
                 lane = self._lanes[consumer] = _Lane(consumer)
                 lane.loop = asyncio.create_task(self._run_lane(lane), name=f"lane {consumer}")
             lane.wake.set()
@@ -164,25 +166,31 @@ class Dispatcher:
             return
         result = await self._attempts.make(item, subscription)
         try:
-            is_settled = await self._settle(item, result.settlement)
+            settled = await self._settle(item, subscription, result.settlement)
         except FullError as error:
             result = self._attempts.refused_reply(item, subscription, str(error))
-            is_settled = await self._settle(item, result.settlement)
-        if not is_settled:
+            settled = await self._settle(item, subscription, result.settlement)
+        if settled is None:
             self._log.warning("lease lost", consumer=item.consumer, event_id=item.event.id[:128])
             return
         self._count(subscription, result)
-        if isinstance(result.settlement, Done):
-            self.wake({name for reply in result.settlement.replies for name in reply.consumers})
+        if isinstance(settled, Done):
+            self.wake({name for reply in settled.replies for name in reply.consumers})
 
-    async def _settle(self, item: Leased, settlement: Settlement) -> bool:
-        """Settle, again and again while the disk refuses: what was delivered should not be delivered twice."""
+    async def _settle(
+        self, item: Leased, subscription: Subscription, settlement: Settlement
+    ) -> Settlement | None:
+        """Settle, again and again while the disk refuses: what was delivered should not be delivered twice.
+
+        Returns what took effect, None where the lease was lost.
+        """
         while True:
             try:
-                return await self._broker.settle(item, settlement)
+                return settlement if await self._broker.settle(item, settlement) else None
             except StoreError as error:
                 self._log.error("cannot settle", consumer=item.consumer, error=str(error))
                 await asyncio.sleep(STORE_RETRY_S)
+                settlement = self._attempts.readdress(item, subscription, settlement)
 
     def _count(self, subscription: Subscription, result: Result) -> None:
         if result.outcome:

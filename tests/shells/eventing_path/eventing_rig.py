@@ -114,7 +114,10 @@ class Rig:
 
 @asynccontextmanager
 async def running_rig(
-    folder: Path, proxy: str | None = None, concurrency: Concurrency = CONCURRENCY
+    folder: Path,
+    proxy: str | None = None,
+    concurrency: Concurrency = CONCURRENCY,
+    store: type[SqliteBroker] = SqliteBroker,
 ) -> AsyncIterator[Rig]:
     """The whole path, started and stopped."""
     runners: list[web.BaseRunner] = []
@@ -128,7 +131,7 @@ async def running_rig(
         return subscriber
 
     routes = Routes()
-    broker = SqliteBroker.open(folder / "events.db", Bounds(max_deliveries=200), time.time)
+    broker = store.open(folder / "events.db", Bounds(max_deliveries=200), time.time)
     metrics = Metrics(lambda: [(name, broker.depth(name)) for name in routes.brokers()])
     async with HttpSink(proxy, MAX_BODY) as sink, aiohttp.ClientSession() as session:
         attempts = Attempts(sink, routes, metrics, time.time, Limits(max_body_bytes=MAX_BODY), 5.0)
