@@ -1,22 +1,40 @@
 """Puts our manifests and Knative's into the embedded API server: what ``kubectl apply -k`` does on a cluster.
 
-Called by ``wakeful up`` when the API server answers. Server-side apply, so it can be repeated; a digest of all
+    python -m standalone.install --data-dir D --webhook-port P
+
+A job of ``wakeful up``: waits until the API server answers, and ends. Server-side apply, so it can be repeated; a digest of all
 manifests is kept in a ConfigMap and an unchanged set is not applied again. Leaves out RBAC and Deployments of the
 cluster installation: on one machine the processes are the supervisor's.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import hashlib
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
+from standalone import health
+from standalone.layout import Layout
 from standalone.processes import OPERATOR_NAMESPACE, Options
-from wakeful.kit.discovery import Discovery
-from wakeful.kit.kube import CONFIGMAPS, ENDPOINTS, NAMESPACES, SERVICES, KubeClient, Obj, Resource
+from wakeful.kit import lifecycle
+from wakeful.kit.discovery import Discovery, UnknownKindError
+from wakeful.kit.kube import (
+    CONFIGMAPS,
+    ENDPOINTS,
+    NAMESPACES,
+    SERVICES,
+    ApiError,
+    KubeClient,
+    Obj,
+    Resource,
+    read_kubeconfig,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
@@ -28,6 +46,8 @@ SOURCES = (
 )
 WEBHOOK_SERVICE = "wakeful-webhook"
 DIGEST = "wakeful-install"
+WAIT_S = 60.0
+POLL_S = 0.03
 FIRST = ("Namespace", "CustomResourceDefinition")
 KEPT_BY_USER = "ConfigMap"
 """Objects of this kind are created once and then left as the user edited them."""
@@ -102,4 +122,35 @@ def _configmap(name: str, data: dict[str, str]) -> Obj:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
+async def _run(layout: Layout, options: Options) -> int:
+    deadline = time.monotonic() + WAIT_S
+    while (answer := await health.ask(layout.socket("apiserver"))) != health.OK:
+        if time.monotonic() > deadline:
+            return _fail(f"the API server is not ready after {WAIT_S:.0f} s: {answer}")
+        await asyncio.sleep(POLL_S)
+    try:
+        async with KubeClient(read_kubeconfig(layout.kubeconfig), "wakeful-install") as client:
+            await install(client, options)
+    except (ApiError, UnknownKindError) as error:
+        return _fail(str(error))
+    return 0
+
+
+def _fail(sentence: str) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Install once; 1 with one sentence on stderr when it fails."""
+    parser = argparse.ArgumentParser(prog="standalone.install")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--webhook-port", type=int, required=True)
+    options = parser.parse_args(argv)
+    return lifecycle.run(_run(Layout(options.data_dir), Options(webhook_port=options.webhook_port)))
+
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,10 +31,16 @@ class Process:
 
     name: str
     argv: tuple[str, ...]
+    """The program and its flags; with ``module`` only the flags count."""
     admin: Path
     stop_stage: int
     """0 stops first. Reconcilers and the ways in stop before the node, and the API server last."""
     stop_s: float = 10.0
+    module: str = ""
+    """Run this module in a forked interpreter, as ``python -m`` would."""
+    shared: bool = False
+    """Whether it is forked with the libraries that most processes share imported already. Not the API server: it
+    uses none of them, and all others wait for it."""
     port: int = 0
     """The supervisor listens on this port of loopback for it, so that clients queue while it starts again."""
 
@@ -59,6 +65,20 @@ def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
         _process(
             layout, "eventing", 0, "eventing", *_eventing_flags(layout, options), admin="eventing-admin"
         ),
+    )
+
+
+def build_installer(layout: Layout, options: Options) -> Process:
+    """The job that puts the manifests into the API server; it ends by itself."""
+    return _process(
+        layout,
+        "install",
+        0,
+        "standalone.install",
+        "--data-dir",
+        str(layout.data_dir),
+        "--webhook-port",
+        str(options.webhook_port),
     )
 
 
@@ -93,5 +113,12 @@ def _eventing_flags(layout: Layout, options: Options) -> tuple[str, ...]:
 def _process(
     layout: Layout, name: str, stage: int, module: str, *flags: str, admin: str = "", stop_s: float = 10.0
 ) -> Process:
-    argv = (sys.executable, "-m", module, *flags)
-    return Process(name, argv, layout.socket(admin or name), stage, stop_s)
+    return Process(
+        name,
+        (sys.executable, *flags),
+        layout.socket(admin or name),
+        stage,
+        stop_s,
+        module,
+        shared=name != "apiserver",
+    )

@@ -1,7 +1,8 @@
 """Starts the processes of ``standalone.processes``, restarts those that die, and stops them in order.
 
-Called by ``wakeful up``. It holds no state of the platform: killing it with -9 kills its children too (the kernel's
-parent-death signal on Linux), and the next ``up`` goes on from the data directory. Restarts are unlimited, with a
+Called by ``wakeful up``. Processes are forked by the launcher (``standalone.launcher``). The supervisor holds no state
+of the platform: killing it with -9 kills the launcher and all of them too (the kernel's parent-death signal on
+Linux), and the next ``up`` goes on from the data directory. Restarts are unlimited, with a
 pause that grows to 5 s for a process that keeps dying. The way in (``Process.port``) is listened on here and handed
 down as ``--listen-fd``: while the process starts again, the kernel keeps new connections waiting instead of refusing.
 """
@@ -10,20 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from typing import IO
 
-import aiohttp
-
-from standalone import instance
+from standalone import forked, health, instance
+from standalone.launcher_client import LauncherClient, Running
 from standalone.layout import Layout
 from standalone.processes import Process
 from wakeful.kit import logs
@@ -34,7 +30,6 @@ HEALTH_S = 0.03
 LOG_CHECK_S = 10.0
 STEADY_S = 10.0
 """A process that lived this long starts again with the shortest pause."""
-PR_SET_PDEATHSIG = 1
 BACKLOG = 2048
 """Connections that the kernel keeps waiting for a process that starts again."""
 
@@ -46,7 +41,8 @@ class Supervisor:
         self._layout = layout
         self._record = record
         self._processes = processes
-        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._launcher = LauncherClient()
+        self._running: dict[str, Running] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._listeners: dict[str, list[socket.socket]] = {}
         self._log = logs.get("supervisor")
@@ -64,14 +60,19 @@ class Supervisor:
         """Wait until a process answers its health check. ``InstanceError`` with its last words at ``deadline``."""
         process = next(process for process in self._processes if process.name == name)
         answer = "it has not started"
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(process.admin))) as session:
-            while time.monotonic() < deadline:
-                answer = await ask_health(session)
-                if answer == "ok":
-                    return
-                await asyncio.sleep(HEALTH_S)
+        while time.monotonic() < deadline:
+            answer = await health.ask(process.admin)
+            if answer == health.OK:
+                return
+            await asyncio.sleep(HEALTH_S)
         words = self._last_words(name)
         raise instance.InstanceError(f"{name} did not get ready: {answer}. Its last line: {words}")
+
+    async def run_once(self, process: Process) -> None:
+        """Run a process to its end. ``InstanceError`` with its last words when it fails."""
+        running = await self._spawn(process)
+        if await running.ended:
+            raise instance.InstanceError(f"{process.name} failed: {self._last_words(process.name)}")
 
     async def stop(self) -> None:
         """Stop all, stage by stage: SIGTERM, then SIGKILL after each process's own time."""
@@ -81,23 +82,20 @@ class Supervisor:
         for stage in sorted({process.stop_stage for process in self._processes}):
             members = [process for process in self._processes if process.stop_stage == stage]
             await asyncio.gather(*(self._stop_one(process) for process in members))
+        await self._launcher.close()
         for listener in (each for listeners in self._listeners.values() for each in listeners):
             listener.close()
 
     async def _stop_one(self, process: Process) -> None:
         running = self._running.get(process.name)
-        if running is None or running.returncode is not None:
+        if running is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            running.terminate()
-        try:
-            async with asyncio.timeout(process.stop_s):
-                await running.wait()
-        except TimeoutError:
+        running.send(signal.SIGTERM)
+        _, is_late = await asyncio.wait((running.ended,), timeout=process.stop_s)
+        if is_late:
             self._log.warning("process killed", process=process.name, after_s=process.stop_s)
-            with contextlib.suppress(ProcessLookupError):
-                running.kill()
-            await running.wait()
+            running.send(signal.SIGKILL)
+            await running.ended
 
     async def _keep(self, process: Process) -> None:
         deaths = 0
@@ -114,26 +112,20 @@ class Supervisor:
         """Run it once: its exit status, or why it could not be started (no memory, no process or file left: try again)."""
         try:
             running = await self._spawn(process)
-        except (OSError, subprocess.SubprocessError) as error:
+        except OSError as error:
             return f"not started: {error}"
-        return await running.wait()
+        return await asyncio.shield(running.ended)
 
-    async def _spawn(self, process: Process) -> asyncio.subprocess.Process:
-        descriptors = [listener.fileno() for listener in self._listeners.get(process.name, [])]
-        flags = [word for number in descriptors for word in ("--listen-fd", str(number))]
+    async def _spawn(self, process: Process) -> Running:
+        listeners = [listener.fileno() for listener in self._listeners.get(process.name, [])]
+        kept = range(forked.FIRST_KEPT, forked.FIRST_KEPT + len(listeners))
+        argv = [*process.argv, *(word for number in kept for word in ("--listen-fd", str(number)))]
         with self._open_log(process.name) as log:
-            running = await asyncio.create_subprocess_exec(
-                *process.argv,
-                *flags,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=descriptors,
-                preexec_fn=_die_with_parent(os.getpid()),
+            running = await self._launcher.start(
+                process.name, argv, process.module, [log.fileno(), *listeners], shared=process.shared
             )
         self._running[process.name] = running
-        self._record.processes[process.name] = instance.ProcessId.of(running.pid)
+        self._record.processes[process.name] = running.id
         with contextlib.suppress(OSError):  # a full disk must not stop the restart of a process
             instance.write(self._layout, self._record)
         return running
@@ -178,26 +170,3 @@ def listen(port: int) -> list[socket.socket]:
     with contextlib.suppress(OSError):  # no IPv6 here, or the port is taken there: IPv4 serves
         listeners.append(socket.create_server(("::1", port), family=socket.AF_INET6, backlog=BACKLOG))
     return listeners
-
-
-async def ask_health(session: aiohttp.ClientSession) -> str:
-    """``ok``, or what is wrong, from the admin socket that ``session`` is connected to."""
-    try:
-        async with session.get("http://admin/healthz", timeout=aiohttp.ClientTimeout(total=2)) as response:
-            return (await response.text()).strip()
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        return f"no answer on its socket ({type(error).__name__})"
-
-
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What the child runs before exec: ask the kernel to be killed when the supervisor dies (Linux only)."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
-            os._exit(1)
-
-    return prepare

@@ -11,10 +11,9 @@ import asyncio
 
 import aiohttp
 
-from standalone import instance
+from standalone import health, instance
 from standalone.layout import Layout
 from standalone.processes import Options, build_processes
-from standalone.supervisor import ask_health
 from wakeful.kit.kube import ApiError, KubeClient, Obj, Resource, read_kubeconfig
 
 ISVC = Resource("serving.kserve.io", "v1beta1", "inferenceservices")
@@ -36,9 +35,8 @@ async def _show(layout: Layout, record: instance.Record) -> int:
     all_well = True
     print(f"{'PROCESS':<12}{'PID':<9}{'RESTARTS':<10}STATE")
     for process in build_processes(layout, Options(record.port, record.api_port)):
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(process.admin))) as session:
-            state = await ask_health(session)
-        all_well = all_well and state == "ok"
+        state = await health.ask(process.admin)
+        all_well = all_well and state == health.OK
         pid = record.processes[process.name].pid if process.name in record.processes else "-"
         print(f"{process.name:<12}{pid!s:<9}{record.restarts.get(process.name, 0)!s:<10}{state}")
     await _show_services(layout)

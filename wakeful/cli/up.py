@@ -1,6 +1,6 @@
 """``wakeful up``: start the platform of a data directory, say when it is ready, stop it on Ctrl-C.
 
-Calls ``standalone.supervisor`` and ``standalone.install``. Everything that can be wrong beforehand (lock, folder,
+Calls ``standalone.supervisor``. Imports no client library, so that the first process starts at once. Everything that can be wrong beforehand (lock, folder,
 ports, image table) is checked before a process is started, and answered by one sentence.
 """
 
@@ -16,13 +16,12 @@ import sys
 import time
 from pathlib import Path
 
-from standalone import install, instance
+from standalone import instance
 from standalone.layout import Layout
 from standalone.node import images
-from standalone.processes import Options, build_processes
+from standalone.processes import Options, build_installer, build_processes
 from standalone.supervisor import Supervisor
 from wakeful.kit import lifecycle
-from wakeful.kit.kube import ApiError, KubeClient, read_kubeconfig
 
 READY_S = 60.0
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             instance.end_leftovers(layout)
             _check(layout, chosen)
             return lifecycle.run(_up(layout, chosen))
-    except (instance.InstanceError, ApiError) as error:
+    except instance.InstanceError as error:
         print(f"wakeful up: {error}", file=sys.stderr)
         return 1
 
@@ -49,13 +48,13 @@ async def _up(layout: Layout, options: Options) -> int:
     supervisor = Supervisor(layout, record, build_processes(layout, options))
     layout.ready.unlink(missing_ok=True)
     supervisor.start()
-    failure: instance.InstanceError | ApiError | None = None
+    failure: instance.InstanceError | None = None
     ready = asyncio.create_task(_get_ready(layout, options, supervisor))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((ready, stopped), return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         raised = ready.exception()
-        if isinstance(raised, instance.InstanceError | ApiError):
+        if isinstance(raised, instance.InstanceError):
             failure = raised
         elif raised is not None:
             failure = instance.InstanceError(f"could not start: {raised!r}")
@@ -75,9 +74,9 @@ async def _up(layout: Layout, options: Options) -> int:
 
 async def _get_ready(layout: Layout, options: Options, supervisor: Supervisor) -> None:
     deadline = time.monotonic() + READY_S
+    installing = asyncio.create_task(supervisor.run_once(build_installer(layout, options)))
     await supervisor.ready("apiserver", deadline)
-    async with KubeClient(read_kubeconfig(layout.kubeconfig), "wakeful-install") as client:
-        await install.install(client, options)
+    await installing
     names = ("controller", "knative", "node", "gateway", "eventing")
     await asyncio.gather(*(supervisor.ready(name, deadline) for name in names))
 
