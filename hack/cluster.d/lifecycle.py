@@ -1,0 +1,364 @@
+"""A node's life: up, down, restart, kill; what each does in which order, and how long it waits.
+
+Called by __main__.py; uses build/images/knative for what is built, box for namespaces and processes, components for
+command lines, api for the Kubernetes API. A node is complete when `ready.json` exists; a run folder without it is an
+interrupted start, which the next `up` clears away. One command at a time works on a node (a lock file).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import http.client
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import api
+import box
+import build
+import components
+import images
+import knative
+import needs
+import pki
+from node import INGRESS_PORT, MOST_NODES, NODE_NAME, ClusterError, Node
+from progress import Progress, read, run
+
+API_READY_S = 60.0
+NODE_READY_S = 90.0
+KNATIVE_READY_S = 240.0
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+KUBE_DNS_ROLE = "system:coredns"
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The folders in the cache that a node is made of."""
+
+    programs: Path
+    images: Path
+    manifests: Path
+    envoy: Path
+
+    def names(self) -> list[str]:
+        return [self.programs.name, self.images.name, self.manifests.name, self.envoy.name]
+
+
+@contextlib.contextmanager
+def locked(path: Path, progress: Progress) -> Iterator[None]:
+    """Waits for other `hack/cluster` commands on the same thing; the kernel frees the lock of one that was killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.line(f"waiting for another hack/cluster ({path.stem})")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def lock_of(node: Node) -> Path:
+    return node.cache / "run" / f"node-{node.index}.lock"
+
+
+# ---------------------------------------------------------------------------- up
+
+
+def prepare(cache: Path, progress: Progress) -> Built:
+    """Everything built and in the cache; seconds when it is already."""
+    with locked(cache / "build.lock", progress):
+        programs = build.build_programs(cache, progress)
+        envoy = build.fetch_envoy(cache, progress)
+        archives = images.write_images(cache, programs, envoy, progress)
+        return Built(programs, archives, knative.write_manifests(cache, programs, progress), envoy.parent)
+
+
+def up(node: Node, progress: Progress) -> None:
+    """A ready node, whatever was there before; returns when Knative's Deployments are available."""
+    is_built = build.programs_folder(node.cache).is_dir()
+    needs.check(node.cache, to_run=True, to_build=not is_built, progress=progress)
+    with locked(lock_of(node), progress):
+        built = prepare(node.cache, progress)
+        if is_complete(node):
+            resume(node, progress)
+        else:
+            if node.run.exists():
+                progress.line(f"clearing away an interrupted start of node {node.index}")
+            box.remove(node)
+            begin(node, built, progress)
+        build.forget_older(node.cache, [*built.names(), *used_by_nodes(node.cache)])
+
+
+def begin(node: Node, built: Built, progress: Progress) -> None:
+    """A node from nothing."""
+    node.run.mkdir(parents=True)
+    with progress.step("made certificates, namespaces and the cgroup"):
+        pki.write_all(node)
+        box.create(node, built.programs / "node" / "pause")
+        components.write_configuration(node)
+    start(node, built.programs, "containerd")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(import_node_images, node, built.images, progress)
+        with progress.step("kube-apiserver is ready"):
+            for name in ("etcd", "apiserver"):
+                start(node, built.programs, name)
+        client = api.Api(node)
+        client.apply_all(dns_role())
+        with progress.step("the node is Ready"):
+            for name in components.COMPONENTS:
+                start(node, built.programs, name)
+            wait_for_node(client)
+        install_knative(client, built.manifests, importing, progress)
+    wait_for_ingress(node)
+    mark = {"names": built.names(), "programs": str(built.programs), "since": datetime.now(UTC).isoformat()}
+    partial = node.ready_mark.with_suffix(".partial")
+    partial.write_text(json.dumps(mark))
+    partial.rename(node.ready_mark)
+
+
+def resume(node: Node, progress: Progress) -> None:
+    """Starts what is not running of a node that was complete once."""
+    programs = programs_of(node)
+    if not box.pid_of(node, box.BOX):
+        revive(node, programs, progress)
+    for name in components.COMPONENTS:
+        if not box.pid_of(node, name):
+            with progress.step(f"started {name}"):
+                start(node, programs, name)
+    client = api.Api(node)
+    wait_for_node(client)
+    wait_for_knative(client)
+    wait_for_ingress(node)
+    progress.line(f"node {node.index} is up")
+
+
+def revive(node: Node, programs: Path, progress: Progress) -> None:
+    """The first process again (a restart of the node, or of the machine), with all state as it was."""
+    with progress.step("made the box again"):
+        box.end_processes(node)
+        box.remove_cgroup(node)
+        if not (box.NETWORKS / node.netns).exists():
+            box.check_networks(node)
+            box.make_network(node)
+        box.make_cgroup(node)
+        box.start_first(node, programs / "node" / "pause")
+
+
+def start(node: Node, programs: Path, name: str) -> None:
+    """Starts a component unless it runs, and waits until those that others need can be used."""
+    if not box.pid_of(node, name):
+        box.start(node, name, components.command(node, programs, name))
+    if name == "containerd":
+        wait_while_running(node, name, lambda: containerd_answers(node), 30.0)
+    elif name == "apiserver":
+        wait_while_running(node, name, api.Api(node).is_ready, API_READY_S)
+
+
+def wait_while_running(node: Node, name: str, is_ready: box.Condition, within_s: float) -> None:
+    def look() -> bool:
+        if is_ready():
+            return True
+        if not box.pid_of(node, name):
+            raise ClusterError(f"{name} ended; see `hack/cluster logs {name}`:\n  {last_lines(node, name)}")
+        return False
+
+    box.wait_for(look, f"a ready {name}", within_s)
+
+
+def last_lines(node: Node, name: str, count: int = 8) -> str:
+    lines = (node.logs / f"{name}.log").read_text(errors="replace").splitlines()
+    return "\n  ".join(lines[-count:])
+
+
+def containerd_answers(node: Node) -> bool:
+    with contextlib.suppress(ClusterError):
+        return bool(read(("ctr", "--address", node.containerd_socket, "version")))
+    return False
+
+
+def import_node_images(node: Node, folder: Path, progress: Progress) -> None:
+    with progress.step("imported the node's images"):
+        for path in sorted(folder.glob("*.tar")):
+            import_image(node, path)
+
+
+def import_image(node: Node, path: Path) -> None:
+    command = ("ctr", "--address", node.containerd_socket, "--namespace", "k8s.io", "images", "import", path)
+    run(command, log=node.logs / "import.log")
+
+
+def install_knative(
+    client: api.Api, manifests: Path, importing: concurrent.futures.Future[None], progress: Progress
+) -> None:
+    """Applies everything but workloads while the images come in, so that no pod has to look for its image twice."""
+    first = json.loads((manifests / "first.json").read_text())
+    rest = json.loads((manifests / "rest.json").read_text())
+    with progress.step("applied Knative's kinds and settings"):
+        client.apply_all(first)
+        for found in first:
+            if found["kind"] == "CustomResourceDefinition":
+                path = f"/apis/{found['apiVersion']}/customresourcedefinitions/{found['metadata']['name']}"
+                client.wait(path, api.lacks("Established"), 30)
+        client.apply_all(found for found in rest if found["kind"] not in WORKLOADS)
+    importing.result()
+    with progress.step("Knative Serving, Kourier and Knative Eventing are available"):
+        client.apply_all(found for found in rest if found["kind"] in WORKLOADS)
+        wait_for_knative(client)
+
+
+def dns_role() -> list[api.Object]:
+    rules = [
+        {
+            "apiGroups": [""],
+            "resources": ["endpoints", "services", "pods", "namespaces"],
+            "verbs": ["list", "watch"],
+        },
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+    ]
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": KUBE_DNS_ROLE}}
+    return [
+        {**head, "kind": "ClusterRole", "rules": rules},
+        {
+            **head,
+            "kind": "ClusterRoleBinding",
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": KUBE_DNS_ROLE},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": KUBE_DNS_ROLE}],
+        },
+    ]
+
+
+def wait_for_node(client: api.Api) -> None:
+    """Ready, and seen alive since this call: right after a restart the condition is still that of the life before."""
+    begin = datetime.now(UTC)
+
+    def is_alive(lease: api.Object) -> str:
+        renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+        return "" if renewed >= begin else f"was last renewed {renewed.isoformat()}"
+
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}"
+    client.wait(path, is_alive, NODE_READY_S)
+    client.wait(f"/api/v1/nodes/{NODE_NAME}", api.lacks("Ready"), NODE_READY_S)
+
+
+def wait_for_knative(client: api.Api) -> None:
+    for namespace in knative.NAMESPACES:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        client.wait(path, api.all_lack("Available"), KNATIVE_READY_S)
+
+
+def wait_for_ingress(node: Node) -> None:
+    """Kourier answers (404: it knows no such host) at the node's port."""
+
+    def answers() -> bool:
+        connection = http.client.HTTPConnection(node.ip, INGRESS_PORT, timeout=2)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.request("GET", "/")
+            return connection.getresponse().status == 404
+        return False
+
+    box.wait_for(answers, f"an answer of the ingress {node.ingress_url}", 60.0)
+
+
+# ---------------------------------------------------------------------------- afterwards
+
+
+def is_complete(node: Node) -> bool:
+    return node.ready_mark.exists()
+
+
+def programs_of(node: Node) -> Path:
+    """The programs that a complete node was made with (a newer source does not change it)."""
+    try:
+        programs = Path(json.loads(node.ready_mark.read_text())["programs"])
+    except OSError as error:
+        raise ClusterError(f"node {node.index} is not up: run hack/cluster up{flag(node)}") from error
+    if not programs.is_dir():
+        raise ClusterError(
+            f"the programs of node {node.index} are gone ({programs}): run hack/cluster down{flag(node)}"
+        )
+    return programs
+
+
+def flag(node: Node) -> str:
+    return f" --index {node.index}" if node.index else ""
+
+
+def used_by_nodes(cache: Path) -> Iterator[str]:
+    for path in (Node(index, cache).ready_mark for index in range(MOST_NODES)):
+        if path.exists():
+            yield from json.loads(path.read_text())["names"]
+
+
+def down(node: Node, progress: Progress) -> None:
+    with locked(lock_of(node), progress):
+        existed = node.run.exists() or (box.NETWORKS / node.netns).exists()
+        with progress.step(f"removed node {node.index}" if existed else f"there is no node {node.index}"):
+            box.remove(node)
+
+
+def purge(cache: Path, progress: Progress) -> None:
+    """Removes all that was built, and with it the cache folder; refused while a node exists."""
+    left = [index for index in range(MOST_NODES) if Node(index, cache).run.exists()]
+    if left:
+        raise ClusterError(
+            f"nodes {left} exist: run hack/cluster down --index N for each before down --purge"
+        )
+    shutil.rmtree(cache, ignore_errors=True)
+    progress.line(f"removed {cache}")
+
+
+def restart(node: Node, name: str, progress: Progress) -> None:
+    """Ends a component (SIGTERM) and starts it again; `node` ends everything at once, as a power cut does."""
+    programs = programs_of(node)
+    with locked(lock_of(node), progress):
+        if name == "node":
+            revive(node, programs, progress)
+            for each in components.COMPONENTS:
+                start(node, programs, each)
+            with progress.step("the node is Ready again"):
+                wait_for_node(api.Api(node))
+            return
+        known(name)
+        with progress.step(f"restarted {name}"):
+            box.stop(node, name, signal.SIGTERM)
+            start(node, programs, name)
+
+
+def kill(node: Node, name: str, progress: Progress) -> None:
+    """SIGKILL; nothing starts it again but `start`, `restart` or `up`."""
+    known(name)
+    programs_of(node)
+    if not box.stop(node, name, signal.SIGKILL):
+        raise ClusterError(f"{name} of node {node.index} is not running")
+    progress.line(f"killed {name}")
+
+
+def start_again(node: Node, name: str, progress: Progress) -> None:
+    known(name)
+    programs = programs_of(node)
+    with locked(lock_of(node), progress), progress.step(f"started {name}"):
+        start(node, programs, name)
+
+
+def known(name: str) -> None:
+    if name not in components.COMPONENTS:
+        raise ClusterError(
+            f"there is no component {name}: the components are {', '.join(components.COMPONENTS)}"
+        )
+
+
+def load(node: Node, paths: list[Path], progress: Progress) -> None:
+    """Imports image archives (docker or OCI layout, tar or tar.gz) into the node's containerd."""
+    programs_of(node)
+    for path in paths:
+        if not path.is_file():
+            raise ClusterError(f"{path} is no file: name image archives, as hack/images build writes them")
+        with progress.step(f"loaded {path.name}"):
+            import_image(node, path)
