@@ -1,0 +1,1 @@
+"""The homes in which scenarios run: one machine, and a real cluster."""
