@@ -23,6 +23,7 @@ from standalone.node.pod_status import ContainerState
 from standalone.node.ports import ClusterError, ContainerRuntime, Exit, Launch, Started, StartError
 from standalone.node.probing import Target
 from standalone.node.restart import Role
+from wakeful.kit import logs
 
 Obj = dict[str, Any]
 START_WAIT_S = 5.0
@@ -65,6 +66,7 @@ class Container:
         self.spec = spec
         self.state = state
         self._back_off = node.settings.back_off
+        self._log = logs.get("node.container").bind(pod=around.pod["metadata"]["name"])
         self._running: Running | None = None
         self._stop = asyncio.Event()
         self._starting = asyncio.Lock()
@@ -206,15 +208,28 @@ class Container:
 
     async def _watch(self, running: Running) -> Exit:
         """Run its probes until it ends."""
-        probes = asyncio.create_task(container_probes.run(self._node, running.target, self))
+        probes = asyncio.create_task(self._probe(running.target))
         try:
             return await running.runtime.wait(running.launch.id)
         finally:
             tasks = [task for task in (probes, self._hook) if task is not None]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    self._log.error("hook failed", container=self.state.name, error=repr(ended))
             self._hook = None
+
+    async def _probe(self, target: Target) -> None:
+        """Its probes. A failure of our own is told and they begin anew: else it would be unready, or unwatched, in silence."""
+        while True:
+            try:
+                return await container_probes.run(self._node, target, self)
+            except Exception as error:  # whatever a probe may meet
+                cause = first_cause(error)
+                self._log.error("probes failed", container=self.state.name, error=repr(cause))
+                self._emit("Warning", "ProbeError", f"probes of {self.state.name} failed: {cause!r}")
+            await asyncio.sleep(self._node.settings.recheck_s)
 
     def set_ready(self, is_ready: bool) -> None:
         """Called by its probes."""
@@ -315,6 +330,13 @@ class Container:
 
     def _emit(self, event_type: str, reason: str, message: str) -> None:
         self._node.cluster.emit(self._around.pod, event_type, reason, message, self.state.name)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first failure below a task group's, which alone says what happened."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def restored(spec: Obj, role: Role, saved: Obj | None, waits_for_inits: bool = False) -> ContainerState:

@@ -8,7 +8,7 @@ while the probe says so.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from standalone.node import probe_state
@@ -34,7 +34,7 @@ class Watched(Protocol):
 
 
 async def run(node: Node, target: Target, watched: Watched) -> None:
-    """Probe until cancelled."""
+    """Probe until cancelled. What a probe cannot handle is raised, and no loop goes on then."""
     spec = watched.spec
     if (startup := spec.get("startupProbe")) is not None and not await _startup(
         node, target, watched, startup
@@ -42,25 +42,13 @@ async def run(node: Node, target: Target, watched: Watched) -> None:
         return
     watched.set_started()
     readiness, liveness = spec.get("readinessProbe"), spec.get("livenessProbe")
-    loops: list[Awaitable[None]] = []
     if readiness is None:
         watched.set_ready(True)
-    else:
-        loops.append(_loop(node, target, watched, Kind.READINESS, readiness, watched.set_ready))
-    if liveness is not None:
-        alive = _Alive()
-        loops.append(_liveness(node, target, watched, liveness, alive))
-    await asyncio.gather(*loops)
-
-
-class _Alive:
-    """The last verdict of the liveness probe."""
-
-    def __init__(self) -> None:
-        self.is_alive = True
-
-    def set(self, verdict: bool) -> None:
-        self.is_alive = verdict
+    async with asyncio.TaskGroup() as loops:
+        if readiness is not None:
+            loops.create_task(_loop(node, target, watched, Kind.READINESS, readiness, watched.set_ready))
+        if liveness is not None:
+            loops.create_task(_liveness(node, target, watched, liveness))
 
 
 async def _startup(node: Node, target: Target, watched: Watched, probe: Obj) -> bool:
@@ -72,7 +60,11 @@ async def _startup(node: Node, target: Target, watched: Watched, probe: Obj) -> 
 
     loop = asyncio.ensure_future(_loop(node, target, watched, Kind.STARTUP, probe, decided))
     try:
-        is_started = await outcome
+        either: set[asyncio.Future[Any]] = {outcome, loop}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not outcome.done():
+            await loop  # it ended without a verdict: raise what it met
+        is_started = outcome.result()
     finally:
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
@@ -81,9 +73,8 @@ async def _startup(node: Node, target: Target, watched: Watched, probe: Obj) -> 
     return is_started
 
 
-async def _liveness(node: Node, target: Target, watched: Watched, probe: Obj, alive: _Alive) -> None:
+async def _liveness(node: Node, target: Target, watched: Watched, probe: Obj) -> None:
     def verdict(is_alive: bool) -> None:
-        alive.set(is_alive)
         if not is_alive:
             raise _DeadError
 

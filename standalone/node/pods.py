@@ -12,6 +12,7 @@ import signal
 from typing import Any
 
 from standalone.node import saved, volumes
+from standalone.node.container import first_cause
 from standalone.node.context import Node
 from standalone.node.node_object import NAME
 from standalone.node.worker import PodWorker
@@ -112,8 +113,9 @@ class Pods:
             except Exception as error:  # one bad pod must leave the others alone
                 pause_s = RESTART_S[min(failures, len(RESTART_S) - 1)]
                 failures += 1
-                self._log.error("pod worker failed", uid=uid, error=repr(error), retry_in_s=pause_s)
-                self._node.cluster.emit(pod, "Warning", "FailedSync", f"error syncing pod: {error!r}")
+                cause = first_cause(error)
+                self._log.error("pod worker failed", uid=uid, error=repr(cause), retry_in_s=pause_s)
+                self._node.cluster.emit(pod, "Warning", "FailedSync", f"error syncing pod: {cause!r}")
                 await asyncio.sleep(pause_s)
                 pod = worker.pod
         self._workers.pop(uid, None)

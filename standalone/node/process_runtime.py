@@ -70,6 +70,8 @@ class ProcessRuntime:
     # --- the port ---
 
     async def run(self, launch: Launch) -> Started:
+        if (holder := self._holder(launch.id)) is not None:
+            return holder.started[launch.id]  # a worker that failed meanwhile had started it
         shim = self._choose(launch)
         limits = launch.limits
         in_force = self._cgroups.create(launch.id, limits)

@@ -1,8 +1,9 @@
 """One connection to a shim or fork server: start it, speak to it, notice its end.
 
 Called by process_runtime. ``connect`` finds a shim left by an earlier node or starts one (in its own session) and
-waits until it answers. Invariant: every process the shim ever reported has a future in ``exits`` that is resolved
-exactly once: by the shim's report, or with ContainerStatusUnknown when the shim itself is gone.
+waits until it answers. A start whose answer came too late was reported as failed: its process is ended and forgotten.
+Invariant: every other process the shim ever reported has a future in ``exits`` that is resolved exactly once: by the
+shim's report, or with ContainerStatusUnknown when the shim itself is gone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,12 +35,17 @@ class ShimError(Exception):
 class ShimClient:
     """A connected shim. ``name`` is the preload, empty for the plain shim."""
 
-    def __init__(self, path: Path, name: str, log_path: Path) -> None:
+    def __init__(self, path: Path, name: str, log_path: Path, answer_s: float = ANSWER_S) -> None:
         self._path = path
         self.name = name
         self._log_path = log_path
+        self._answer_s = answer_s
         self._tags = itertools.count()
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._late: dict[int, str] = {}
+        """Ids of starts that were given up, by tag, until their answer comes."""
+        self._undone: set[str] = set()
+        """Ids that were started after they had been given up, until their end is reported."""
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -77,9 +84,11 @@ class ShimClient:
         self._answers[tag] = future
         try:
             self._writer.write(json.dumps({"op": operation, "tag": tag, **keys}).encode() + b"\n")
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(self._answer_s):
                 answer: dict[str, Any] = await future
         except (TimeoutError, OSError) as error:
+            if operation == "start":
+                self._late[tag] = keys["id"]
             raise ShimError(f"shim {self.name or 'plain'} does not answer {operation}") from error
         finally:
             self._answers.pop(tag, None)
@@ -99,8 +108,12 @@ class ShimClient:
         """Drop an id here and, without waiting, in the shim."""
         self.exits.pop(container_id, None)
         self.started.pop(container_id, None)
+        self._tell("forget", container_id)
+
+    def _tell(self, operation: str, container_id: str, **keys: Any) -> None:
+        """A request whose answer nobody waits for."""
         if self._writer is not None and not self.lost.is_set():
-            message = {"op": "forget", "tag": None, "id": container_id}
+            message = {"op": operation, "tag": None, "id": container_id, **keys}
             self._writer.write(json.dumps(message).encode() + b"\n")
 
     async def shutdown(self, deadline_s: float = 5.0) -> None:
@@ -160,6 +173,9 @@ class ShimClient:
                     self._learn(message)
                 elif (future := self._answers.get(message.get("tag"))) is not None and not future.done():
                     future.set_result(message)
+                elif (container_id := self._late.pop(message.get("tag"), None)) and "pid" in message:
+                    self._undone.add(container_id)
+                    self._tell("signal", container_id, signal=int(signal.SIGKILL))
         except (OSError, ValueError):
             pass
         finally:
@@ -177,6 +193,10 @@ class ShimClient:
                 exit_future.set_result(Exit(LOST.code, time.time(), LOST.reason, LOST.message))
 
     def _learn(self, process: dict[str, Any]) -> None:
+        if process["id"] in self._undone:
+            self._undone.discard(process["id"])
+            self._tell("forget", process["id"])
+            return
         started = Started(process["pid"], process["at"], process["meta"], self._via)
         self.started.setdefault(process["id"], started)
         future = self._exit_of(process["id"])

@@ -60,7 +60,6 @@ class PodWorker:
             for c in spec.get("initContainers") or []
         ]
         self._mains = [self._make(c, Role.MAIN) for c in spec.get("containers") or []]
-        self._sidecar_tasks: list[asyncio.Task[None]] = []
 
     # --- what the API says ---
 
@@ -105,15 +104,18 @@ class PodWorker:
         life.add_done_callback(lambda task: task.cancelled() or task.exception())
         deleted = asyncio.create_task(self._deleting.wait())
         try:
-            await asyncio.wait({life, deleted}, return_when=asyncio.FIRST_COMPLETED)
-            if life.done() and (error := life.exception()) is not None:
-                raise error
-            await deleted
+            await asyncio.wait({life, deleted, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            for part in (life, publishing):
+                if part.done() and (error := part.exception()) is not None:
+                    raise error
+            await asyncio.wait({deleted, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            if not deleted.done():
+                raise publishing.exception() or RuntimeError("the status is written no more")
             await self._remove(life)
         finally:
-            for task in (life, deleted, publishing, *self._sidecar_tasks):
+            for task in (life, deleted, publishing):
                 task.cancel()
-            await asyncio.gather(life, deleted, publishing, *self._sidecar_tasks, return_exceptions=True)
+            await asyncio.gather(life, deleted, publishing, return_exceptions=True)
 
     async def shutdown(self) -> None:
         """The node ends: stop the processes within the shorter of the pod's grace and the node's limit."""
@@ -139,14 +141,17 @@ class PodWorker:
         deadline = asyncio.create_task(self._enforce_deadline())
         refresh = asyncio.create_task(self._refresh_volumes())
         try:
-            if await self._initialize():
-                await asyncio.gather(*(c.run(self._is_adoptable(c)) for c in self._mains))
+            async with asyncio.TaskGroup() as sidecars:
+                if await self._initialize(sidecars):
+                    async with asyncio.TaskGroup() as mains:
+                        for each in self._mains:
+                            mains.create_task(each.run(self._is_adoptable(each)))
+                if not self._deleting.is_set():
+                    await self.stop_containers(self._node.grace_s(self.pod))
         finally:
             for task in (deadline, refresh):
                 task.cancel()
             await asyncio.gather(deadline, refresh, return_exceptions=True)
-        if not self._deleting.is_set():
-            await self.stop_containers(self._node.grace_s(self.pod))
         self._is_done = True
         self._publisher.mark()
 
@@ -181,12 +186,18 @@ class PodWorker:
                 self._publisher.mark()
             await asyncio.sleep(self._node.settings.recheck_s)
 
-    async def _initialize(self) -> bool:
-        """Init containers in order; False where one failed for good."""
+    async def _initialize(self, sidecars: asyncio.TaskGroup) -> bool:
+        """Init containers in order; False where one failed for good, or was stopped before it had started."""
         for each in self._inits:
             if each.state.role is Role.SIDECAR:
-                self._sidecar_tasks.append(asyncio.create_task(each.run(self._is_adoptable(each))))
-                await each.started.wait()
+                running = sidecars.create_task(each.run(self._is_adoptable(each)))
+                started = asyncio.ensure_future(each.started.wait())
+                try:
+                    await asyncio.wait({running, started}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    started.cancel()
+                if not each.started.is_set():
+                    return False
                 continue
             if each.state.exit_code != 0:
                 await each.run(self._is_adoptable(each))
