@@ -15,8 +15,8 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from node import HERE, KUBERNETES_VERSION, ClusterError
-from progress import Progress, read, run
+from realnode.node import HERE, KUBERNETES_VERSION, ClusterError
+from realnode.progress import Progress, read, run
 
 VERSION = "k8s.io/component-base/version"
 MAJOR, MINOR = KUBERNETES_VERSION[1:].split(".")[:2]

@@ -8,11 +8,12 @@ Invariant: no other module makes up a path, an address or a name that the kernel
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[1]  # hack/cluster.d: go.mod, go.sum, apps and envoy.txt
 MOST_NODES = 16
 KUBERNETES_VERSION = "v1.34.4"
 INGRESS_PORT = 31080
@@ -120,8 +121,7 @@ def cache_folder() -> Path:
 
 
 def parse_index(text: str) -> int:
-    """The number of a node from the command line; ValueError when it is none (argparse words the message)."""
-    index = int(text)
-    if not 0 <= index < MOST_NODES:
-        raise ValueError(f"a node's number is 0 to {MOST_NODES - 1}, not {index}")
-    return index
+    """The number of a node from the command line; argparse prints what is wrong with it."""
+    if not text.isdecimal() or int(text) >= MOST_NODES:
+        raise argparse.ArgumentTypeError(f"a node's number is 0 to {MOST_NODES - 1}, not {text}")
+    return int(text)

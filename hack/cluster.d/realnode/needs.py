@@ -13,8 +13,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from node import ClusterError
-from progress import Progress, run
+from realnode.node import ClusterError
+from realnode.progress import Progress, run
 
 # program looked for -> Debian package that holds it
 PROGRAMS = {

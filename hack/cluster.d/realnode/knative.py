@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import build
-import images
 import yaml
-from node import DOMAIN, HERE, INGRESS_PORT, ClusterError
-from progress import Progress
+
+from realnode import build, images
+from realnode.node import DOMAIN, HERE, INGRESS_PORT, ClusterError
+from realnode.progress import Progress
 
 # Module folders have no symbolic links, so what serving/config links to is read where it really lies.
 FIRST = {
@@ -75,7 +75,7 @@ NAMESPACES = ("knative-serving", "kourier-system", "knative-eventing")
 
 def write_manifests(cache: Path, programs: Path, progress: Progress) -> Path:
     """The folder with first.json and rest.json; made when the cache has none for these modules."""
-    key = build.key_of([HERE / "go.mod", HERE / "knative.py", HERE / "images.py"], programs.name)
+    key = build.key_of([HERE / "go.mod", Path(__file__), Path(images.__file__)], programs.name)
     folder = cache / f"manifests-{key}"
     if folder.is_dir():
         return folder

@@ -20,14 +20,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from node import HERE, ClusterError, Node
-from progress import read
+from realnode.node import ClusterError, Node
+from realnode.progress import read
 
 CGROUPS = Path("/sys/fs/cgroup")
 NETWORKS = Path("/run/netns")
 BOX = "box"
 END_S = 30.0
 Value = TypeVar("Value")
+# nsenter and unshare wait for what they started; they end by themselves, and poll() collects those of this process
+LAUNCHED: list[subprocess.Popen[bytes]] = []
 Condition = Callable[[], bool]
 
 
@@ -48,11 +50,12 @@ def start_first(node: Node, pause: Path) -> None:
         (node.run / folder).mkdir(parents=True, exist_ok=True)
     enter = ("nsenter", f"--net={NETWORKS / node.netns}", "--")
     unshare = ("unshare", "--mount", "--pid", "--fork", "--propagation", "private", "--")
-    outer = launch(node, BOX, (*enter, *unshare, "/bin/sh", HERE / "box.sh", node.run, pause))
-    first = wait_for(lambda: only_child(outer) or failed(node, outer, BOX), "the first process of the node")
-    wait_for(
-        lambda: command_of(first).startswith(str(pause)) or failed(node, outer, BOX), "the mounts of the node"
+    (node.run / "mounted").unlink(missing_ok=True)
+    outer = launch(
+        node, BOX, (*enter, *unshare, "/bin/sh", Path(__file__).with_name("box.sh"), node.run, pause)
     )
+    first = wait_for(lambda: only_child(outer) or failed(node, outer, BOX), "the first process of the node")
+    wait_for(lambda: (node.run / "mounted").exists() or failed(node, outer, BOX), "the mounts of the node")
     record(node, BOX, first)
 
 
@@ -68,10 +71,12 @@ def start(node: Node, name: str, command: Sequence[str | Path]) -> int:
 def launch(node: Node, name: str, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
     node.logs.mkdir(parents=True, exist_ok=True)
     with (node.logs / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
+        started_now = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, cwd="/",
         )  # fmt: skip
+    LAUNCHED[:] = [one for one in LAUNCHED if one.poll() is None] + [started_now]
+    return started_now
 
 
 def check_networks(node: Node) -> None:
@@ -220,14 +225,8 @@ def started(pid: int) -> str:
     return "" if state == "Z" else fields[18]
 
 
-def command_of(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""
-
-
 def only_child(outer: subprocess.Popen[bytes]) -> int:
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, IndexError):
         return int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0])
     return 0
 
@@ -264,6 +263,7 @@ def end_processes(node: Node) -> None:
         return not left
 
     wait_for(gone, "the end of the node's processes")
+    wait_for(lambda: all(one.poll() is not None for one in LAUNCHED), "the end of nsenter and unshare")
 
 
 def remove_cgroup(node: Node) -> None:

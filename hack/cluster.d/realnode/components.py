@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from images import PAUSE_IMAGE
-from node import API_PORT, NODE_NAME, Node
+from realnode.images import PAUSE_IMAGE
+from realnode.node import API_PORT, NODE_NAME, Node
 
 Command = tuple[str | Path, ...]
 ETCD_URL = "http://127.0.0.1:2379"

@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from node import NODE_NAME, Node
+
+from realnode.node import NODE_NAME, Node
 
 VALID_DAYS = 365
 Key = ec.EllipticCurvePrivateKey

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from node import API_PORT, ClusterError, Node
+from realnode.node import API_PORT, ClusterError, Node
 
 Object = dict[str, Any]
 FIELD_MANAGER = "hack-cluster"

@@ -10,11 +10,9 @@ import contextlib
 import http.client
 import uuid
 
-import api
-import box
-import images
-from node import DOMAIN, INGRESS_PORT, ClusterError, Node
-from progress import Progress
+from realnode import api, box, images
+from realnode.node import DOMAIN, INGRESS_PORT, ClusterError, Node
+from realnode.progress import Progress
 
 NAMESPACE = "hack-cluster-smoke"
 EVENTING = "eventing.knative.dev/v1"

@@ -13,13 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import components
-import lifecycle
-import needs
-import report
-import smoke
-from node import ClusterError, Node, cache_folder, parse_index
-from progress import Progress
+from realnode import components, lifecycle, needs, report, smoke
+from realnode.node import ClusterError, Node, cache_folder, parse_index
+from realnode.progress import Progress
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,4 +18,5 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
   mount --bind "$file" "/proc/sys/${setting%%=*}"
 done
 mount --make-rshared /
+touch "$run/mounted"
 exec "$pause"

@@ -19,16 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import api
-import box
-import build
-import components
-import images
-import knative
-import needs
-import pki
-from node import INGRESS_PORT, MOST_NODES, NODE_NAME, ClusterError, Node
-from progress import Progress, read, run
+from realnode import api, box, build, components, images, knative, needs, pki
+from realnode.node import INGRESS_PORT, MOST_NODES, NODE_NAME, ClusterError, Node
+from realnode.progress import Progress, read, run
 
 API_READY_S = 60.0
 NODE_READY_S = 90.0
@@ -86,13 +79,28 @@ def up(node: Node, progress: Progress) -> None:
     with locked(lock_of(node), progress):
         built = prepare(node.cache, progress)
         if is_complete(node):
-            resume(node, progress)
+            with dead_named(node):
+                resume(node, progress)
         else:
             if node.run.exists():
                 progress.line(f"clearing away an interrupted start of node {node.index}")
             box.remove(node)
-            begin(node, built, progress)
+            with dead_named(node):
+                begin(node, built, progress)
         build.forget_older(node.cache, [*built.names(), *used_by_nodes(node.cache)])
+
+
+@contextlib.contextmanager
+def dead_named(node: Node) -> Iterator[None]:
+    """Adds to an error what a component that ended has logged last: mostly that is the cause."""
+    try:
+        yield
+    except ClusterError as error:
+        started = [name for name in components.COMPONENTS if (node.run / "pids" / name).exists()]
+        dead = [
+            f"{name} ended:\n  {last_lines(node, name)}" for name in started if not box.pid_of(node, name)
+        ]
+        raise ClusterError("\n".join([str(error), *dead])) from error
 
 
 def begin(node: Node, built: Built, progress: Progress) -> None:

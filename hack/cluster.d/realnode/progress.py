@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from node import ClusterError
+from realnode.node import ClusterError
 
 TAIL_LINES = 15
 

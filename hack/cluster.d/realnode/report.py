@@ -13,11 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import api
-import box
-import components
-import knative
-from node import HERE, KUBERNETES_VERSION, NODE_NAME, Node
+from realnode import api, box, components, knative
+from realnode.node import HERE, KUBERNETES_VERSION, NODE_NAME, Node
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 SHOWN_MODULES = (
@@ -105,6 +102,8 @@ def render(report: dict[str, Any]) -> str:
 
     lines = [f"node {report['index']}: " + ("; ".join(report["problems"]) or "ready")]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in report["versions"].items()))
+    if not any(report["components"].values()):
+        return "\n".join(lines)
     total = 0
     for name, found in report["components"].items():
         total += found["memory_bytes"] if found else 0

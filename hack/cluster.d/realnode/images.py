@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import archive
-import build
-from archive import Image, Layer
-from node import HERE, ClusterError
-from progress import Progress
+from realnode import archive, build
+from realnode.archive import Image, Layer
+from realnode.node import ClusterError
+from realnode.progress import Progress
 
 TAG = "node"
 ENVOY_IMAGE = f"dev.local/envoy:{TAG}"
@@ -72,7 +71,7 @@ def libraries() -> dict[str, Path]:
 
 def folder_for(cache: Path, programs: Path, envoy: Path) -> Path:
     key = build.key_of(
-        [HERE / "archive.py", HERE / "images.py", *(path.resolve() for path in libraries().values())],
+        [Path(archive.__file__), Path(__file__), *(path.resolve() for path in libraries().values())],
         programs.name, envoy.parent.name,
     )  # fmt: skip
     return cache / f"images-{key}"
