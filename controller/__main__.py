@@ -12,12 +12,16 @@ import kopf
 from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
-from controller import connection, handlers, operator, settings, sweep
+from controller import connection, handlers, operator, settings, start, sweep
 from controller.cache import INFERENCE_SERVICES, WATCHED, Cache
 from controller.cluster import KubernetesCluster
 from controller.facts import Facts
+from controller.health import Health
+from controller.leader import Alone, Election
 from controller.metrics import Metrics
+from controller.platform_watch import PlatformWatch
 from controller.reconcile import Key, Reconciler, log
+from controller.shipped import ShippedRuntimes
 from controller.webhooks import server
 from controller.webhooks.authority import Authority
 from controller.webhooks.reviews import Reviewer
@@ -41,27 +45,12 @@ async def main(config: settings.Settings) -> int:
         return 1
     try:
         ready = asyncio.create_task(connection.load(config.kubeconfig))
-        if not await _either(ready, stop):
+        if not await start.either(ready, stop):
             return 0
         async with connection.Api(ready.result(), metrics.answered) as api:
             return await _serve(config, api, ready.result(), Scope(namespace, health, metrics, stop))
     finally:
         await admin.cleanup()
-
-
-class Health:
-    """What the admin page says."""
-
-    def __init__(self) -> None:
-        self.is_watching = False
-        self.authority: Authority | None = None
-
-    def problem(self) -> str | None:
-        if self.authority is None:
-            return "waiting for the API server"
-        if not self.authority.is_installed:
-            return "the WebhookConfigurations named wakeful are not installed yet"
-        return None if self.is_watching else "kopf is not watching yet"
 
 
 class Scope:
@@ -74,74 +63,84 @@ class Scope:
 async def _serve(
     config: settings.Settings, api: connection.Api, configuration: Configuration, scope: Scope
 ) -> int:
-    cache, queue = Cache(), WorkQueue[Key]()
-    facts, authority = Facts(api, scope.namespace), Authority(api, scope.namespace)
-    reconciler = Reconciler(KubernetesCluster(api, cache, facts))
-    start = asyncio.create_task(_prepare(api, facts, authority))
-    if not await _either(start, scope.stop):
+    controller = Controller(config, api, configuration, scope)
+    platform, authority, facts = controller.platform, controller.authority, controller.facts
+    preparing = asyncio.create_task(start.prepare(api, facts, platform, authority))
+    if not await start.either(preparing, scope.stop):
         return 0
-    scope.health.authority = authority
+    scope.health.authority, scope.health.platform = authority, platform
     try:
-        app = server.build_app(Reviewer(api, facts))
+        app = server.build_app(Reviewer(api, facts), lambda: platform.blocking)
         webhooks = await server.start(app, config.webhook_listen, authority.context, config.listen_fds)
     except httpserver.ListenError as error:
         log.error("cannot start", error=str(error))
         return 1
-
-    def build() -> kopf.OperatorRegistry:
-        registry = operator.build_registry(configuration)
-        handlers.register(registry, cache, queue)
-        return registry
-
-    def look_at_all() -> None:
-        for isvc in cache.items(INFERENCE_SERVICES):
-            queue.add(key_of(isvc))
-
-    async def watch() -> None:
-        await connection.wait_for_kinds(api, WATCHED)
-        await operator.run(build, scope.stop, on_ready)
-
-    def on_ready(is_watching: bool) -> None:
-        scope.health.is_watching = is_watching
-
     try:
-        await lifecycle.run_until(
-            scope.stop,
-            watch(),
-            run_workers(queue, scope.metrics.timed(reconciler.reconcile), log, config.workers),
-            facts.run(look_at_all),
-            sweep.run(api.get, cache, look_at_all),
-            authority.run(),
-        )
+        await controller.run()
     finally:
-        queue.close()
-        await webhooks.cleanup()
+        await server.end(webhooks, config.linger_s)
     return 0
 
 
-async def _prepare(api: connection.Api, facts: Facts, authority: Authority) -> None:
-    """Wait for the API server, then read the configuration and make the certificates."""
-    while True:
+class Controller:
+    """The parts that stay, and the loops over them."""
+
+    def __init__(
+        self, config: settings.Settings, api: connection.Api, configuration: Configuration, scope: Scope
+    ) -> None:
+        self._api, self._configuration, self._scope, self._workers = api, configuration, scope, config.workers
+        self._cache, self._queue = Cache(), WorkQueue[Key]()
+        alone = not config.leader_elect
+        election = Alone() if alone else Election(api, scope.namespace, config.identity)
+        self._election: Alone | Election = election
+        self.facts = Facts(api, scope.namespace)
+        self.platform = PlatformWatch(api, scope.namespace, lambda: election.is_leader)
+        stands_aside = lambda: bool(self.platform.blocking)  # noqa: E731
+        self.authority = Authority(api, scope.namespace, start.keeping(config), stands_aside)
+        self._reconciler = Reconciler(KubernetesCluster(api, self._cache, self.facts))
+        scope.metrics.standing(lambda: election.is_leader, lambda: self.authority.seconds_left)
+
+    async def run(self) -> None:
+        """All loops, until the signal."""
         try:
-            await connection.wait_for_server(api)
-            await facts.refresh()
-            await authority.prepare()
-            return
-        except connection.ApiFailureError as error:
-            log.warning("not ready to start", code=error.code, error=str(error))
-            await asyncio.sleep(0.5)
+            await lifecycle.run_until(
+                self._scope.stop,
+                self._watch(),
+                self._election.run(self._act),
+                self.facts.run(self._look_at_all),
+                self.platform.run(self._look_at_all),
+                sweep.run(self._api.get, self._cache, self._look_at_all),
+                self.authority.run(),
+            )
+        finally:
+            self._queue.close()
 
+    async def _watch(self) -> None:
+        await connection.wait_for_kinds(self._api, WATCHED)
+        await operator.run(self._build_registry, self._scope.stop, self._on_ready)
 
-async def _either(task: asyncio.Task[object], stop: asyncio.Event) -> bool:
-    """Wait for ``task`` or ``stop``; whether the task came first (its exception is raised)."""
-    stopped = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if task in done:
-        task.result()
-        return True
-    task.cancel()
-    return False
+    async def _act(self) -> None:
+        """What only the leader does."""
+        self._look_at_all()
+        reconcile = self._scope.metrics.timed(self._reconcile)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_workers(self._queue, reconcile, log, self._workers))
+            group.create_task(ShippedRuntimes(self._api, self._scope.namespace).run())
+
+    async def _reconcile(self, key: Key) -> float | None:
+        return None if self.platform.blocking else await self._reconciler.reconcile(key)
+
+    def _build_registry(self) -> kopf.OperatorRegistry:
+        registry = operator.build_registry(self._configuration)
+        handlers.register(registry, self._cache, self._queue)
+        return registry
+
+    def _look_at_all(self) -> None:
+        for isvc in self._cache.items(INFERENCE_SERVICES):
+            self._queue.add(key_of(isvc))
+
+    def _on_ready(self, is_watching: bool) -> None:
+        self._scope.health.is_watching = is_watching
 
 
 if __name__ == "__main__":

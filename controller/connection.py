@@ -110,20 +110,26 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    async def get(self, path: str) -> Obj | None:
+    async def get(self, path: str, accept: str = JSON) -> Obj | None:
         """The object or list at ``path``; None when it does not exist."""
         try:
-            return await self.request("GET", path)
+            return await self.request("GET", path, accept=accept)
         except ApiFailureError as error:
             if error.code == 404:
                 return None
             raise
 
     async def request(
-        self, method: str, path: str, body: Any = None, content_type: str = JSON, **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        **query: str,
     ) -> Obj:
         """One request. Raises ``ApiFailureError``."""
-        headers = {"Accept": JSON, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 Key = tuple[str, str]
 Reconcile = Callable[[Key], Awaitable[float | None]]
@@ -32,9 +32,18 @@ class Metrics:
             ["method", "resource", "code"],
             registry=registry,
         )
+        self._leader = Gauge("wakeful_leader", "1 while this replica holds the Lease", registry=registry)
+        self._certificate = Gauge(
+            "wakeful_webhook_certificate_seconds", "Until the webhook certificate ends", registry=registry
+        )
         self._seconds = Histogram(
             "wakeful_reconcile_seconds", "Duration of a reconcile", buckets=BUCKETS_S, registry=registry
         )
+
+    def standing(self, is_leader: Callable[[], bool], certificate_s: Callable[[], float]) -> None:
+        """Show whether this replica leads, and how long its webhook certificate is still valid."""
+        self._leader.set_function(lambda: float(is_leader()))
+        self._certificate.set_function(certificate_s)
 
     def answered(self, method: str, path: str, code: int) -> None:
         """Count one request; see ``Api``."""

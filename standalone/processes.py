@@ -90,6 +90,8 @@ def _controller_flags(layout: Layout, options: Options) -> tuple[str, ...]:
         OPERATOR_NAMESPACE,
         "--webhook-listen",
         f"tcp:127.0.0.1:{options.webhook_port}",
+        "--webhook-certs",
+        str(layout.pki / "webhook"),
         "--admin",
         f"unix:{layout.socket('controller')}",
     )

@@ -7,6 +7,7 @@ API server then applies the failurePolicy) and logged.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import ssl
@@ -26,12 +27,23 @@ SHUTDOWN_S = 2.0
 PREFIX = "-serving-kserve-io-v1"
 ReviewFunction = Callable[[Review], Awaitable[Verdict]]
 
+_CLOSING = web.AppKey("closing", asyncio.Event)
+
 log = logs.get("controller.webhooks")
 
 
-def build_app(reviewer: Reviewer) -> web.Application:
-    """The application with its paths."""
+def build_app(reviewer: Reviewer, stands_aside: Callable[[], str] = lambda: "") -> web.Application:
+    """The application with its paths. While ``stands_aside`` gives a reason, everything is let through unchanged."""
     app = web.Application(client_max_size=BODY_LIMIT_BYTES)
+    app[_CLOSING] = asyncio.Event()
+
+    def reviewing(function: ReviewFunction) -> ReviewFunction:
+        async def review(asked: Review) -> Verdict:
+            why = stands_aside()
+            return Verdict(warnings=[f"Wakeful stands aside: {why}"]) if why else await function(asked)
+
+        return review
+
     routes: dict[str, ReviewFunction] = {
         f"/mutate{PREFIX}beta1-inferenceservice": reviewer.default_isvc,
         f"/validate{PREFIX}beta1-inferenceservice": reviewer.validate_isvc,
@@ -40,8 +52,16 @@ def build_app(reviewer: Reviewer) -> web.Application:
         "/mutate-pods": reviewer.mutate_pod,
     }
     for path, function in routes.items():
-        app.router.add_post(path, _handler(function))
+        app.router.add_post(path, _handler(reviewing(function)))
     return app
+
+
+async def end(runner: web.AppRunner, linger_s: float) -> None:
+    """Answer for ``linger_s`` more, closing each connection after its answer, then close all."""
+    if runner.app is not None and linger_s > 0:
+        runner.app[_CLOSING].set()
+        await asyncio.sleep(linger_s)
+    await runner.cleanup()
 
 
 async def start(
@@ -81,6 +101,9 @@ def _handler(function: ReviewFunction) -> Callable[[web.Request], Awaitable[web.
             return web.json_response({"error": f"the review failed: {error!r}"}, status=500)
         if verdict.refusal is not None:
             log.info("refused", path=request.path, namespace=review.namespace, why=verdict.refusal)
-        return web.json_response(answer)
+        response = web.json_response(answer)
+        if request.app[_CLOSING].is_set():
+            response.force_close()  # the caller's next connection goes to a replica that stays
+        return response
 
     return handle
