@@ -11,7 +11,6 @@ and no controller ever fails because of an Event.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from standalone.knative.resources import KINDS
+from wakeful.kit import logs
 from wakeful.kit.kube import EVENTS, ApiError, KubeClient, Obj, Resource
 
 QUEUE = 256
@@ -37,6 +37,7 @@ class Recorder:
     def __init__(self, client: KubeClient) -> None:
         self._client = client
         self._waiting: asyncio.Queue[Obj] = asyncio.Queue(QUEUE)
+        self._log = logs.get("knative.events")
         self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
     def tell(self, resource: Resource, obj: Obj, type_: str, reason: str, message: str) -> None:
@@ -59,8 +60,12 @@ class Recorder:
             event = await self._waiting.get()
             await asyncio.sleep(LAG_S)
             while True:
-                with contextlib.suppress(ApiError, aiohttp.ClientError, OSError, TimeoutError):
+                try:
                     await self._client.create(EVENTS, event["metadata"]["namespace"], event)
+                except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                    self._log.debug("event dropped", reason=event["reason"], error=repr(error))
+                except Exception as error:  # one Event that cannot be written must not end the process
+                    self._log.error("event not written", reason=event["reason"], error=repr(error))
                 if self._waiting.empty():
                     break
                 event = self._waiting.get_nowait()

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from wakeful.kit import logs
 from wakeful.kit.kube import EVENTS, ApiError, KubeClient
 
 Obj = dict[str, Any]
@@ -45,6 +46,7 @@ class Recorder:
         self._client = client
         self._waiting: deque[tuple[tuple[str, ...], Obj]] = deque(maxlen=QUEUE)
         self._filled = asyncio.Event()
+        self._log = logs.get("node.events")
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
 
     def emit(self, pod: Obj, event_type: str, reason: str, message: str, container: str = "") -> None:
@@ -78,6 +80,8 @@ class Recorder:
                 except (aiohttp.ClientError, OSError, TimeoutError):
                     self._waiting.appendleft((key, event))
                     await asyncio.sleep(1.0)
+                except Exception as error:  # one Event that cannot be written must not silence the others
+                    self._log.error("event not written", reason=event["reason"], error=repr(error))
             self._filled.clear()
 
     async def flush(self, deadline_s: float) -> None:

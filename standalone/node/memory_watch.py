@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from wakeful.kit import logs
+
 ROUND_S = 1.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -32,6 +34,7 @@ class MemoryWatch:
         self._kill = kill
         self._proc = proc
         self._watched: dict[str, _Watched] = {}
+        self._log = logs.get("node.memory")
 
     def add(self, container_id: str, pid: int, limit_bytes: int) -> None:
         self._watched[container_id] = _Watched(pid, limit_bytes)
@@ -41,12 +44,15 @@ class MemoryWatch:
         watched = self._watched.pop(container_id, None)
         return watched is not None and watched.is_killed
 
-    async def run(self) -> None:
-        """Look once a second, for ever."""
+    async def run(self, round_s: float = ROUND_S) -> None:
+        """Look once a second, for ever, also where ``/proc`` cannot be read for a while (no descriptor left)."""
         while True:
-            await asyncio.sleep(ROUND_S)
-            if self._watched:
-                self.look()
+            await asyncio.sleep(round_s)
+            try:
+                if self._watched:
+                    self.look()
+            except OSError as error:
+                self._log.warning("memory not looked at", error=str(error))
 
     def look(self) -> None:
         """One round."""

@@ -181,9 +181,9 @@ class ProcessRuntime:
                 await current.lost.wait()
                 await current.reap()
                 self._log.warning("shim lost, starting it again", shim=name or "plain")
-            except (ShimError, OSError) as error:
+            except Exception as error:  # whatever a shim may answer: without this one no pod starts any more
                 failures += 1
-                self._log.warning("shim did not start", shim=name or "plain", error=str(error))
+                self._log.warning("shim did not start", shim=name or "plain", error=str(error) or repr(error))
             await asyncio.sleep(min(2.0**failures - 1 + 0.05, RETRY_MAX_S))
 
     def _kill_now(self, pid: int) -> None:
