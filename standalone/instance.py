@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -34,6 +35,13 @@ class ProcessId:
     @classmethod
     def of(cls, pid: int) -> ProcessId:
         return cls(pid, _start_time(pid))
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the kernel made it (to 10 ms); 0 when unknown."""
+        if not self.started:
+            return 0.0
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.started / os.sysconf("SC_CLK_TCK")
 
     @property
     def is_alive(self) -> bool:

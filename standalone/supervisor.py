@@ -114,6 +114,10 @@ class Supervisor:
             running = await self._spawn(process)
         except OSError as error:
             return f"not started: {error}"
+        self._running[process.name] = running
+        self._record.processes[process.name] = running.id
+        with contextlib.suppress(OSError):  # a full disk must not stop the restart of a process
+            instance.write(self._layout, self._record)
         return await asyncio.shield(running.ended)
 
     async def _spawn(self, process: Process) -> Running:
@@ -121,14 +125,9 @@ class Supervisor:
         kept = range(forked.FIRST_KEPT, forked.FIRST_KEPT + len(listeners))
         argv = [*process.argv, *(word for number in kept for word in ("--listen-fd", str(number)))]
         with self._open_log(process.name) as log:
-            running = await self._launcher.start(
+            return await self._launcher.start(
                 process.name, argv, process.module, [log.fileno(), *listeners], shared=process.shared
             )
-        self._running[process.name] = running
-        self._record.processes[process.name] = running.id
-        with contextlib.suppress(OSError):  # a full disk must not stop the restart of a process
-            instance.write(self._layout, self._record)
-        return running
 
     async def _bound_logs(self) -> None:
         """Keep each process's log below twice ``LOG_KEEP_BYTES``. They are open for appending, so they can be cut."""

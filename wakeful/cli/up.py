@@ -42,7 +42,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _up(layout: Layout, options: Options) -> int:
-    begin = time.monotonic()
     stop = lifecycle.stop_event()
     record = instance.Record(options.port, options.api_port, instance.ProcessId.of(os.getpid()))
     supervisor = Supervisor(layout, record, build_processes(layout, options))
@@ -61,7 +60,7 @@ async def _up(layout: Layout, options: Options) -> int:
         else:
             with contextlib.suppress(OSError):  # a full disk: the fork servers start after a while anyway
                 layout.ready.touch()
-            _greet(layout, options, time.monotonic() - begin)
+            _greet(layout, options, record.supervisor.age_s)
             await stopped
     ready.cancel()
     stopped.cancel()

@@ -168,6 +168,24 @@ def test_killed_process_comes_back_and_nothing_is_lost(
     assert "True" in platform.kubectl("get", "isvc", "iris", "-n", NAMESPACE)
 
 
+def test_killed_launcher_takes_all_along_and_all_come_back(
+    platform: Platform, iris: tuple[list[list[float]], list[int]]
+) -> None:
+    record = instance.read(platform.layout)
+    assert record is not None
+    victim = record.processes["gateway"]
+    launcher = int(Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert platform.process is not None
+    assert launcher != platform.process.pid
+    os.kill(launcher, signal.SIGKILL)
+    until(lambda: all_healthy(platform, "gateway", victim), 30, "the platform to be back")
+    after = instance.read(platform.layout)
+    assert after is not None
+    assert all(after.processes[name] != record.processes[name] for name in record.processes)
+    status, answer, _ = call(platform, "/v1/models/iris:predict", {"instances": iris[0]})
+    assert (status, answer) == (200, {"predictions": iris[1]})
+
+
 def all_healthy(platform: Platform, name: str, old: instance.ProcessId) -> bool:
     import subprocess
 

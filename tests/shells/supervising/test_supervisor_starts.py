@@ -80,3 +80,13 @@ def test_a_process_that_ends_before_its_signal_is_no_error() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     Ending(process.pid, 0).send(signal.SIGTERM)
+
+
+def test_the_age_of_a_process_is_its_time_since_it_was_made() -> None:
+    with subprocess.Popen(["sleep", "0.3"]) as process:
+        made = instance.ProcessId.of(process.pid)
+        young = made.age_s
+        process.wait()
+    assert 0.0 <= young < 5.0
+    assert made.age_s - young >= 0.28
+    assert instance.ProcessId(1, 0).age_s == 0.0
