@@ -81,8 +81,11 @@ class Fleet:
         while True:
             await asyncio.sleep(TICK_S)
             now = loop.time()
-            for revision in list(self.revisions.values()):
-                revision.tick(now)
+            for key, revision in list(self.revisions.items()):
+                try:
+                    revision.tick(now)
+                except Exception as error:  # one revision must not end the process
+                    self._log.error("housekeeping failed", revision=key, error=repr(error))
 
     def on_ingress(self, kind: str, obj: Obj, _: Obj | None) -> None:
         """Follow one Ingress. Many changes of one moment make one new table."""

@@ -17,11 +17,13 @@ from typing import Any, Protocol
 
 from standalone.gateway.exchange import Exchange
 from standalone.gateway.settings import Limits
+from wakeful.kit import logs
 from wakeful.kit.httpserver import ListenError
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
 NEVER = float("inf")
 SWEEP_S = 0.5
+FAULT_PAUSE_S = 30.0
 BACKLOG = 2048
 TOO_MANY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 1\r\n"
@@ -54,6 +56,7 @@ class Front:
         self.is_draining = False
         self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
+        self._log = logs.get("gateway")
 
     async def listen(self, port: int, descriptors: Iterable[int] = ()) -> int:
         """Listen on 127.0.0.1 and, where the machine has it, on [::1]; or take over sockets that listen already (those
@@ -113,7 +116,13 @@ class Front:
             await asyncio.sleep(SWEEP_S)
             now = self._loop.time()
             for connection in [c for c in self.connections if c.deadline <= now]:
-                connection.on_deadline()
+                try:
+                    connection.on_deadline()
+                except (
+                    Exception
+                ) as error:  # one connection must not end the process, nor its own second chance
+                    connection.deadline = now + FAULT_PAUSE_S
+                    self._log.error("connection not ended", error=repr(error))
 
     async def stop(self) -> None:
         """Accept nothing new, let requests under way end within ``drain_s``, cancel the rest."""

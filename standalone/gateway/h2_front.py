@@ -2,7 +2,8 @@
 
 ``h1_front`` hands the socket over when it sees the preface. Every stream is an exchange with its own task. Requests
 beyond what the settings allow are refused by h2; streams that a client opens and resets in turn (rapid reset) count
-as cheap frames and end the connection at ``h2_floods_per_s``.
+as cheap frames and end the connection at ``h2_floods_per_s``. A body that stops coming is answered with 408 as over
+HTTP/1, but for gRPC, whose streams may be silent and are bounded by the revision's timeout.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
+from standalone.gateway import replies
 from standalone.gateway.exchange import Head
 from standalone.gateway.front import NEVER, Front
 from standalone.gateway.h2_link import H2Link, Stream
@@ -35,7 +37,14 @@ class H2Exchange(Stream):
         self.body = self.inbox
         self.is_started = False
         self.task: asyncio.Task[None] | None = None
+        self.heard_at = asyncio.get_running_loop().time()
+        """When its body last came on, or was not waited for."""
         self._kept: Headers = []
+
+    @property
+    def has_timed_body(self) -> bool:
+        """Bytes of its body are to come within a time."""
+        return not (self.inbox.is_settled or self.head.is_grpc)
 
     def start(self, status: int, headers: Headers, has_body: bool = True) -> None:
         self.is_started = True
@@ -109,7 +118,7 @@ class H2Front(H2Link):
         if event.stream_ended is not None:
             exchange.inbox.end()
         self.streams[number] = exchange
-        self.deadline = NEVER
+        self._watch_bodies()
         exchange.task = self.front.run(exchange)
         exchange.task.add_done_callback(self._on_task_done)
 
@@ -118,6 +127,39 @@ class H2Front(H2Link):
             self.deadline = self._loop.time() + self.limits.idle_timeout_s
             if self.front.is_draining:
                 self.drain()
+
+    def _on_data(self, event: Any) -> None:
+        stream = self.streams.get(event.stream_id)
+        if isinstance(stream, H2Exchange):
+            stream.heard_at = self._loop.time()
+        super()._on_data(event)
+
+    def _watch_bodies(self) -> None:
+        """Come back when the first of the bodies under way may have stopped."""
+        exchanges = (stream for stream in self.streams.values() if isinstance(stream, H2Exchange))
+        heard = [exchange.heard_at for exchange in exchanges if exchange.has_timed_body]
+        self.deadline = min(heard) + self.limits.body_idle_timeout_s if heard else NEVER
+
+    def _end_stopped_bodies(self) -> None:
+        now = self._loop.time()
+        for stream in list(self.streams.values()):
+            if not isinstance(stream, H2Exchange) or not stream.has_timed_body:
+                continue
+            if not stream.inbox.is_awaited:
+                stream.heard_at = now  # it is we who do not read
+            elif stream.heard_at + self.limits.body_idle_timeout_s <= now:
+                self._refuse_body(stream)
+        self._watch_bodies()
+
+    def _refuse_body(self, exchange: H2Exchange) -> None:
+        if exchange.is_started:
+            exchange.abort()
+        else:
+            reply = replies.text(408, "the request's body stopped coming")
+            exchange.start(reply.status, reply.headers)
+            exchange.finish(reply.body, [])
+        if exchange.task is not None:
+            exchange.task.cancel()
 
     def on_stream_lost(self, stream: Stream, code: int) -> None:
         if isinstance(stream, H2Exchange) and stream.task is not None:
@@ -142,7 +184,7 @@ class H2Front(H2Link):
 
     def on_deadline(self) -> None:
         if self.streams and not self.front.is_draining:
-            self.deadline = NEVER
+            self._end_stopped_bodies()
             return
         self.close_with(h2.errors.ErrorCodes.NO_ERROR, "idle")
 

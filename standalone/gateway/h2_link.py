@@ -185,8 +185,7 @@ class H2Link(Outgoing):
             if stream is not None:
                 stream.inbox.trailers = [(n, v) for n, v in event.headers if not n.startswith(b":")]
         elif isinstance(event, h2.events.StreamReset):
-            stream = self.streams.pop(event.stream_id, None)
-            self._blocked.pop(event.stream_id, None)
+            stream = self._drop(event.stream_id)
             if stream is not None:
                 stream.lose(BodyError("the peer reset the stream"))
                 self.on_stream_lost(stream, event.error_code)
@@ -198,6 +197,17 @@ class H2Link(Outgoing):
 
     def on_stream_lost(self, stream: Stream, code: int) -> None:
         """The peer gave a stream up, or the connection is gone; for subclasses."""
+
+    def on_quiet(self) -> None:
+        """The last stream has ended; for subclasses."""
+
+    def _drop(self, number: int) -> Stream | None:
+        """Take a stream off the list."""
+        self._blocked.pop(number, None)
+        stream = self.streams.pop(number, None)
+        if stream is not None and not self.streams:
+            self.on_quiet()
+        return stream
 
     def _on_data(self, event: Any) -> None:
         stream = self.streams.get(event.stream_id)
@@ -230,8 +240,7 @@ class H2Link(Outgoing):
         try:
             self._send_pending(stream)
         except h2.exceptions.ProtocolError as error:
-            self.streams.pop(number, None)
-            self._blocked.pop(number, None)
+            self._drop(number)
             stream.lose(BodyError(f"the stream is closed: {error}"))
             self.on_stream_lost(stream, h2.errors.ErrorCodes.STREAM_CLOSED)
         self._flush_soon()
@@ -271,8 +280,7 @@ class H2Link(Outgoing):
 
     def _forget_if_done(self, stream: Stream) -> None:
         if stream.is_sent and stream.inbox.is_settled:
-            self.streams.pop(stream.number, None)
-            self._blocked.pop(stream.number, None)
+            self._drop(stream.number)
 
     def _on_window(self, number: int) -> None:
         for blocked in [number] if number else list(self._blocked):
@@ -286,8 +294,7 @@ class H2Link(Outgoing):
 
     def reset(self, stream: Stream, code: int) -> None:
         """Give a stream up and tell the peer."""
-        self.streams.pop(stream.number, None)
-        self._blocked.pop(stream.number, None)
+        self._drop(stream.number)
         stream.lose(BodyError("the stream was given up"))
         if not self.is_lost:
             try:

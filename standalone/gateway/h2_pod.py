@@ -96,7 +96,7 @@ class H2PodConnection(H2Link):
             self.h2.send_headers(call.number, fields, end_stream=is_ended)
         except h2.exceptions.ProtocolError as error:
             self.is_going_away = True
-            self.streams.pop(call.number, None)
+            self._drop(call.number)
             call.refuse(DialError(f"the pod's connection takes no request: {error}"))
             return
         self.is_used = True
@@ -134,8 +134,18 @@ class H2PodConnection(H2Link):
             call = self.streams.pop(number)
             self.on_stream_lost(call, h2.errors.ErrorCodes.REFUSED_STREAM)
             call.lose(BodyError("the pod is going away"))
+        self.leave()
+
+    def leave(self) -> None:
+        """Take no new request; close when those under way have ended."""
+        self.is_going_away = True
         if not self.streams:
-            self.transport.close()
+            self.on_quiet()
+
+    def on_quiet(self) -> None:
+        if self.is_going_away and not self.is_lost:
+            # not at once: what ends the last stream (RST_STREAM) may have to be written first
+            self._loop.call_soon(self.close_with, h2.errors.ErrorCodes.NO_ERROR, "done")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_going_away = True

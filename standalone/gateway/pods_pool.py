@@ -113,7 +113,5 @@ class Pool:
             connection.transport.close()
         self._idle.clear()
         for shared in self._shared:
-            shared.is_going_away = True
-            if not shared.streams:
-                shared.transport.close()
+            shared.leave()
         self._shared.clear()

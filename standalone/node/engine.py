@@ -3,7 +3,8 @@
 Used for images that are not in the table, and only if the engine answers ``version``. Ports are published on
 127.0.0.1, volumes are bind mounts, the engine keeps limits, and the id is a container label so that the next node
 finds it. NOT TESTED against a running engine: none answers on the machine this was written on; its command lines are.
-Exec probes and hooks are refused (they would run on the host). Variables go by a private file, never by argv.
+Exec probes and hooks are refused (they would run on the host). Variables go by a private file, never by argv; those of
+several lines, which such a file cannot hold, by the engine's own environment.
 Invariant: every engine command ends within its time limit.
 """
 
@@ -42,7 +43,7 @@ async def find() -> Engine | None:
 
 
 def arguments(launch: Launch, env_file: Path, name: str) -> list[str]:
-    """The words after the engine's name that start ``launch`` in the background."""
+    """The words after the engine's name that start ``launch`` in the background; ``long_variables`` are its environment."""
     words = [
         "run",
         "--detach",
@@ -53,6 +54,8 @@ def arguments(launch: Launch, env_file: Path, name: str) -> list[str]:
         "--env-file",
         str(env_file),
     ]
+    for name_of_variable in long_variables(launch):
+        words += ["--env", name_of_variable]
     for container_port, port in launch.ports.items():
         words += ["--publish", f"127.0.0.1:{port}:{container_port}"]
     for mount in launch.mounts:
@@ -64,6 +67,11 @@ def arguments(launch: Launch, env_file: Path, name: str) -> list[str]:
     if launch.entrypoint:
         words += ["--entrypoint", launch.entrypoint[0]]
     return [*words, launch.image, *launch.entrypoint[1:], *launch.argv]
+
+
+def long_variables(launch: Launch) -> dict[str, str]:
+    """The variables of several lines."""
+    return {key: value for key, value in launch.env.items() if "\n" in value}
 
 
 class Engine:
@@ -80,7 +88,7 @@ class Engine:
             with os.fdopen(descriptor, "w") as file:
                 file.writelines(f"{k}={v}\n" for k, v in launch.env.items() if "\n" not in v)
             words = arguments(launch, Path(env_file), _name(launch.id))
-            code, _, err = await self._do(words, PULL_S)
+            code, _, err = await self._do(words, PULL_S, long_variables(launch))
         finally:
             Path(env_file).unlink(missing_ok=True)
         if code != 0:
@@ -143,9 +151,11 @@ class Engine:
                 process.kill()
             await process.wait()
 
-    async def _do(self, words: Sequence[str], limit_s: float | None) -> tuple[int, bytes, bytes]:
+    async def _do(
+        self, words: Sequence[str], limit_s: float | None, variables: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, bytes]:
         try:
-            return await _call([self._path, *words], limit_s)
+            return await _call([self._path, *words], limit_s, variables)
         except (OSError, TimeoutError) as error:
             return 1, b"", f"{self.name} {words[0]}: {error!r}".encode()
 
@@ -154,9 +164,12 @@ def _name(container_id: str) -> str:
     return "wakeful-" + container_id.replace("/", "-")
 
 
-async def _call(words: Sequence[str], limit_s: float | None) -> tuple[int, bytes, bytes]:
+async def _call(
+    words: Sequence[str], limit_s: float | None, variables: Mapping[str, str] | None = None
+) -> tuple[int, bytes, bytes]:
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=pipe, stderr=pipe)
+    env = {**os.environ, **(variables or {})}
+    process = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=pipe, stderr=pipe, env=env)
     try:
         async with asyncio.timeout(limit_s):
             out, err = await process.communicate()
