@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from controller import prerequisites
 from controller.connection import Api, ApiFailureError
 from controller.desired import configuration
 from controller.desired.configuration import Configuration
@@ -19,6 +20,7 @@ from wakeful.kit import logs
 from wakeful.kit.kube import CONFIGMAPS, Obj
 
 POLL_S = 3.0
+FORBIDDEN = 403
 KNATIVE_GROUP = "/apis/serving.knative.dev/v1"
 
 log = logs.get("controller.facts")
@@ -43,11 +45,10 @@ class Facts:
             self._configmap(self._knative_namespace, "config-autoscaler"),
             self._api.get(KNATIVE_GROUP),
         )
-        data = network.get("data") or {}
         allows_zero = (autoscaler.get("data") or {}).get("allow-zero-initial-scale") == "true"
         platform = Platform(
-            is_knative_installed=_serves_services(knative),
-            ingress_class=str(data.get("ingress-class") or data.get("ingress.class") or ""),
+            is_knative_installed=prerequisites.serves(knative, "services"),
+            ingress_class=prerequisites.ingress_class(network),
             scaling=ScalingFacts(is_zero_initial_scale_allowed=allows_zero),
         )
         config = configuration.parse(ours)
@@ -68,8 +69,9 @@ class Facts:
             await asyncio.sleep(POLL_S if self.is_known else 0.2)
 
     async def _configmap(self, namespace: str, name: str) -> Obj:
-        return await self._api.get(CONFIGMAPS.path(namespace, name)) or {}
-
-
-def _serves_services(resources: Obj | None) -> bool:
-    return any(item.get("name") == "services" for item in (resources or {}).get("resources") or [])
+        try:
+            return await self._api.get(CONFIGMAPS.path(namespace, name)) or {}
+        except ApiFailureError as error:
+            if error.code == FORBIDDEN and namespace == self._knative_namespace:
+                return {}  # the right to it could not be given before its namespace existed; platform_watch tells
+            raise

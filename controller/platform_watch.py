@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 
 from controller.connection import JSON, Api, ApiFailureError
-from controller.facts import KNATIVE_GROUP
+from controller.facts import FORBIDDEN, KNATIVE_GROUP
 from controller.prerequisites import (
     ISVC_DEFINITION,
     KSERVE_WEBHOOKS,
@@ -45,14 +45,26 @@ log = logs.get("controller.platform")
 
 async def look(api: Api) -> Found:
     """What the judgement needs, read from the API server. Raises ``ApiFailureError``."""
-    services, ingresses, network, definition, kserve = await asyncio.gather(
+    services, ingresses, (network, is_readable), definition, kserve = await asyncio.gather(
         api.get(KNATIVE_GROUP),
         api.get(INGRESSES_GROUP),
-        api.get(CONFIGMAPS.path(KNATIVE_NAMESPACE, "config-network")),
+        _network(api),
         api.get(CRDS.path(None, ISVC_DEFINITION), accept=METADATA_ONLY),
         api.get(VALIDATING.path(None, KSERVE_WEBHOOKS)),
     )
-    return Found(serves(services, "services"), serves(ingresses, "ingresses"), network, definition, kserve)
+    return Found(
+        serves(services, "services"), serves(ingresses, "ingresses"), network, definition, kserve, is_readable
+    )
+
+
+async def _network(api: Api) -> tuple[Obj | None, bool]:
+    """Knative's ConfigMap of networking, and whether it may be read."""
+    try:
+        return await api.get(CONFIGMAPS.path(KNATIVE_NAMESPACE, "config-network")), True
+    except ApiFailureError as error:
+        if error.code == FORBIDDEN:
+            return None, False
+        raise
 
 
 class PlatformWatch:

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     KSERVE_INSTALLED = "KServeInstalled"
     FOREIGN_DEFINITIONS = "ForeignDefinitions"
     KNATIVE_NOT_INSTALLED = "KnativeNotInstalled"
+    KNATIVE_NOT_READABLE = "KnativeNotReadable"
     KNATIVE_NOT_SUPPORTED = "KnativeNotSupported"
     INGRESS_CLASS_MISSING = "IngressClassMissing"
 
@@ -53,6 +54,8 @@ class Found:
     """The metadata of the CustomResourceDefinition of InferenceServices."""
     kserve: Obj | None = None
     """KServe's ValidatingWebhookConfiguration."""
+    is_network_readable: bool = True
+    """Whether the controller may read ``network``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,12 @@ def _knative(found: Found) -> list[Finding]:
             f"install Knative Serving {_dotted(TESTED_KNATIVE)}"
         )
         return [Finding(Reason.KNATIVE_NOT_SUPPORTED, message)]
+    if not found.is_network_readable:
+        message = (
+            "the controller may not read Knative's configuration: its Role in namespace knative-serving is missing, "
+            "because Knative was installed after Wakeful; run `kubectl apply -k config/default` again"
+        )
+        return [Finding(Reason.KNATIVE_NOT_READABLE, message)]
     labels = ((found.network or {}).get("metadata") or {}).get("labels") or {}
     version = parse_version(str(labels.get(VERSION) or ""))
     if version is not None and version < MINIMUM_KNATIVE:

@@ -155,7 +155,7 @@ class Authority:
         if found is None:
             raise CertificateError(f"{self._keeping.folder} has no readable tls.crt, tls.key and ca.crt yet")
         if found != self._pair:
-            if not certificates.is_usable(found, self.hosts, self._now()):
+            if not certificates.is_usable(found, self.hosts[:1], self._now()):
                 raise CertificateError(
                     f"the certificate in {self._keeping.folder} is not valid for {self.hosts[0]}, has expired, or "
                     "belongs to another key or authority"

@@ -168,7 +168,7 @@ async def ambiguous_runtime(client: KubeClient) -> None:
 @pytest.mark.parametrize(
     ("access", "is_allowed"),
     [
-        (Access("get", "", "secrets", "wakeful-system", "wakeful-webhook-cert"), True),
+        (Access("get", "", "secrets", "wakeful-system", "wakeful-webhook-cert"), False),
         (Access("get", "", "secrets", "wakeful-system", "other"), False),
         (Access("get", "", "secrets", "ns", "wakeful-webhook-cert"), False),
         (Access("list", "", "secrets", "wakeful-system", ""), False),
