@@ -27,11 +27,11 @@ LINK_FLAGS = (
 GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
 # Two Knative commands are called controller and two webhook, so each project has a folder of its own.
 GROUPS = {
-    "Kubernetes": ("node", "k8s.io/kubernetes/"),
-    "etcd": ("node", "go.etcd.io/etcd/"),
-    "Knative Serving": ("serving", "knative.dev/serving/"),
-    "Kourier": ("net-kourier", "knative.dev/net-kourier/"),
-    "Knative Eventing": ("eventing", "knative.dev/eventing/"),
+    "Kubernetes": ("node/", "k8s.io/kubernetes/"),
+    "etcd": ("node/etcd", "go.etcd.io/etcd/"),  # a file: Go would call it server
+    "Knative Serving": ("serving/", "knative.dev/serving/"),
+    "Kourier": ("net-kourier/", "knative.dev/net-kourier/"),
+    "Knative Eventing": ("eventing/", "knative.dev/eventing/"),
 }
 APPS = ("./apps/dns", "./apps/pause", "./apps/hello")
 ENVOY_LOCK = HERE / "envoy.txt"
@@ -68,24 +68,24 @@ def build_programs(cache: Path, progress: Progress) -> Path:
     if folder.is_dir():
         progress.line(f"programs are built already ({folder.name})")
         return folder
-    partial = fresh(folder)
+    partial = folder.with_name(f"{folder.name}.partial")  # kept when interrupted: the name says what is in it
+    partial.mkdir(parents=True, exist_ok=True)
     log = cache / "build.log"
     with progress.step(f"fetched the Go modules (log: {log})"):
         run(("go", "mod", "download"), log=log, cwd=HERE, env=GO_ENVIRONMENT)
     for name, (into, prefix) in GROUPS.items():
         packages = [tool for tool in tools() if tool.startswith(prefix)]
         with progress.step(f"built {name} ({len(packages)} programs)"):
-            compile_into(partial / into, packages, log)
-    (partial / "node" / "v3").rename(partial / "node" / "etcd")
+            compile_into(f"{partial}/{into}", packages, log)
     with progress.step("built dns, pause and hello"):
-        compile_into(partial / "node", APPS, log)
+        compile_into(f"{partial}/node/", APPS, log)
     partial.rename(folder)
     return folder
 
 
-def compile_into(folder: Path, packages: Iterable[str], log: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    command = ("go", "build", "-trimpath", "-ldflags", LINK_FLAGS, "-o", f"{folder}/", *packages)
+def compile_into(target: str, packages: Iterable[str], log: Path) -> None:
+    """`target` is a folder when it ends in a slash; programs that lie there already are only checked by Go."""
+    command = ("go", "build", "-trimpath", "-ldflags", LINK_FLAGS, "-o", target, *packages)
     run(command, log=log, cwd=HERE, env=GO_ENVIRONMENT)
 
 
