@@ -23,6 +23,8 @@ Obj = dict[str, Any]
 Files = dict[str, tuple[bytes, int]]
 """Relative path -> content and mode."""
 
+SHOWN = 10
+"""Names of a volume that a message shows."""
 PAYLOAD_KINDS = ("secret", "configMap", "projected", "downwardAPI")
 
 
@@ -54,7 +56,11 @@ async def prepare(
 
 
 def mounts(container: Obj, made: Mapping[str, Path], variables: Mapping[str, str]) -> list[Mount]:
-    """The mounts of a container; sub-paths are made. Raises ``ConfigError`` for one that is not possible."""
+    """The mounts of a container; sub-paths are made. Raises ``ConfigError`` for one that is not possible.
+
+    A missing sub-path is made a folder, as a kubelet does, but not for a read-only mount: there it can only be a
+    mistake (``storageUri: pvc://claim/modle.joblib``), and a folder of that name would stay in the claim.
+    """
     found = []
     for mount in container.get("volumeMounts") or []:
         name = mount["name"]
@@ -65,11 +71,19 @@ def mounts(container: Obj, made: Mapping[str, Path], variables: Mapping[str, str
             path = rewriting.normal(mount["mountPath"])
             source = rewriting.inside(made[name], sub) if sub else made[name]
             if not source.exists():
+                if mount.get("readOnly"):
+                    raise ValueError(_missing(made[name], sub))
                 source.mkdir(parents=True)
         except (ValueError, OSError) as error:
             raise ConfigError(f'volume "{name}": {error}') from error
         found.append(Mount(path, source, bool(mount.get("readOnly"))))
     return found
+
+
+def _missing(volume: Path, sub: str) -> str:
+    there = sorted(path.name for path in volume.iterdir() if not path.name.startswith("."))
+    held = ", ".join(there[:SHOWN]) + (", ..." if len(there) > SHOWN else "")
+    return f"there is no {sub!r} in it, and the mount is read-only; it holds: {held or 'nothing'}"
 
 
 def is_refreshable(pod: Obj) -> bool:

@@ -60,6 +60,22 @@ async def test_sub_path_cannot_leave_its_volume(machine: Machine) -> None:
     assert "must not contain '..'" in await waiting(machine, "sub", "CreateContainerConfigError")
 
 
+async def test_a_misspelt_sub_path_of_a_read_only_mount_is_told(machine: Machine) -> None:
+    """A folder of that name was made in the claim, and the model server said that it was empty."""
+    machine.cluster.objects["PersistentVolumeClaim", "models"] = {"kind": "PersistentVolumeClaim"}
+    claim = machine.layout.volumes / "ns" / "models"
+    claim.mkdir(parents=True)
+    (claim / "model.joblib").write_text("m")
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "models"}}
+    mount = {"name": "v", "mountPath": "/mnt/models", "subPath": "modle.joblib", "readOnly": True}
+    machine.start(pod("sub", python("pass", volumeMounts=[mount]), volumes=[volume]))
+    told = await waiting(machine, "sub", "CreateContainerConfigError")
+    assert told.endswith("there is no 'modle.joblib' in it, and the mount is read-only; it holds: model.joblib")
+    assert [path.name for path in claim.iterdir()] == ["model.joblib"]
+    (claim / "modle.joblib").write_text("m")
+    await machine.phase("sub", "Succeeded")
+
+
 async def test_program_that_does_not_exist(machine: Machine) -> None:
     main = {"name": "main", "image": "python:3", "command": ["no-such-program"]}
     worker = machine.start(pod("exe", main))
