@@ -17,7 +17,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no implementation": ({}, "predictor"),
     "two implementations": ({"sklearn": {}, "xgboost": {}}, "there are 2 (sklearn, xgboost)"),
     "not built yet": ({"sklearn": {}, "batcher": {"maxBatchSize": 2}}, "the batcher is not supported yet"),
-    "bounds": ({"sklearn": {}, "minReplicas": 3, "maxReplicas": 2}, "minReplicas"),
+    "bounds": ({"sklearn": {}, "minReplicas": 3, "maxReplicas": 2}, "MinReplicas 3 cannot be greater"),
     "percentage": ({"sklearn": {}, "canaryTrafficPercent": 101}, "canaryTrafficPercent"),
 }
 WARNED: dict[str, tuple[dict[str, Any], str]] = {

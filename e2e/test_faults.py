@@ -1,0 +1,166 @@
+"""Parts of the platform end without warning under healthy traffic: nothing is lost, nothing is left over."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import manifests
+from e2e.homes.port import Access, Home, Part
+from e2e.kube import Kube, Obj
+from e2e.waiting import stays, until
+from e2e.web import Ingress
+
+CHILDREN = (
+    "KnativeService",
+    "Configuration",
+    "Revision",
+    "Route",
+    "Ingress",
+    "PodAutoscaler",
+    "Deployment",
+    "Service",
+    "Pod",
+)
+SETTLE_S = 90
+FEW = 20
+"""Requests that there must have been at least, for zero failed ones to mean anything."""
+
+
+class Healthy:
+    """The InferenceService ``steady``, whose pods answer one word."""
+
+    def __init__(self, kube: Kube, home: tuple[Home, Access], ingress: Ingress, namespace: str) -> None:
+        self.kube, self.ingress, self.namespace = kube, ingress, namespace
+        self.home, self.access = home
+
+    def apply(self, word: str, name: str = "steady") -> None:
+        container = manifests.container(self.access.python_image, "says", WORD=word)
+        predictor: Obj = {"minReplicas": 1, "containers": [container]}
+        self.kube.apply(manifests.inference_service(self.namespace, name, predictor))
+
+    def url(self) -> str:
+        found: str = self.kube.until_ready("InferenceService", self.namespace, "steady")["status"]["url"]
+        return found
+
+    def until_only(self, word: str) -> None:
+        url = self.url()
+        until(
+            lambda: self.ingress.count(url, 20), SETTLE_S, f"only {word!r}", lambda seen: set(seen) == {word}
+        )
+
+    def left(self, name: str = "steady") -> list[str]:
+        """Objects of one InferenceService that exist."""
+        return [
+            f"{kind}/{item['metadata']['name']}"
+            for kind in CHILDREN
+            for item in self.kube.items(kind, self.namespace)
+            if item["metadata"]["name"].startswith(name)
+        ]
+
+    @contextlib.contextmanager
+    def unharmed(self) -> Iterator[collections.Counter[str]]:
+        """Traffic for the time of the block, of which no request may fail."""
+        with self.ingress.traffic(self.url()) as seen:
+            yield seen
+        failed = {word: count for word, count in seen.items() if word.startswith("HTTP ")}
+        assert not failed, seen
+        assert seen.total() >= FEW, seen
+
+
+@pytest.fixture(scope="module")
+def healthy(kube: Kube, home: tuple[Home, Access], ingress: Ingress, namespace: str) -> Healthy:
+    made = Healthy(kube, home, ingress, namespace)
+    made.apply("one")
+    made.until_only("one")
+    return made
+
+
+def can_kill(healthy: Healthy, part: Part) -> None:
+    if part not in healthy.home.parts:
+        pytest.skip(f"the {part} of a cluster given by --kubeconfig is not ours to kill")
+
+
+def test_controller_killed_in_the_middle_of_a_rollout(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    with healthy.unharmed():
+        healthy.apply("two")
+        until(
+            lambda: kube.items("Revision", namespace), 30, "the new revision", lambda found: len(found) == 2
+        )
+        healthy.home.kill(Part.CONTROLLER)
+        healthy.until_only("two")
+    status = kube.get("InferenceService", namespace, "steady")["status"]
+    assert status["components"]["predictor"]["latestReadyRevision"] == "steady-predictor-00002"
+    assert len(kube.items("KnativeService", namespace)) == 1
+    until(
+        lambda: kube.pods(namespace, {"serving.knative.dev/revision": "steady-predictor-00001"}),
+        SETTLE_S,
+        "the old revision's pods to go",
+        lambda pods: pods == [],
+    )
+
+
+def test_two_controllers_agree(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    names = [f"twin-{number}" for number in range(4)]
+    with healthy.home.second_controller(), healthy.unharmed():
+        for name in names:
+            healthy.apply("twin", name)
+        for name in names:
+            kube.until_ready("InferenceService", namespace, name)
+
+        def versions() -> list[tuple[str, int]]:
+            return [
+                (
+                    kube.get("InferenceService", namespace, name)["metadata"]["resourceVersion"],
+                    kube.get("KnativeService", namespace, f"{name}-predictor")["metadata"]["generation"],
+                )
+                for name in names
+            ]
+
+        until(lambda: (versions(), versions()), 30, "the writes to end", lambda pair: pair[0] == pair[1])
+        before = versions()
+        stays(lambda: versions() == before, 3.0, "an object that nobody changes is not written again")
+        assert [generation for _, generation in before] == [1] * len(names)
+    kube.kubectl("delete", "isvc", "-n", namespace, *names)
+    until(lambda: healthy.left("twin"), SETTLE_S, "what belonged to them to go", lambda left: left == [])
+
+
+def test_api_server_restarted(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    can_kill(healthy, Part.API_SERVER)
+    pods = kube.pods(namespace, {"serving.kserve.io/inferenceservice": "steady"})
+    with healthy.unharmed():
+        healthy.home.kill(Part.API_SERVER)
+        until(lambda: kube.find("InferenceService", namespace, "steady"), 60, "the API to answer")
+        assert kube.pods(namespace, {"serving.kserve.io/inferenceservice": "steady"}) == pods
+        healthy.apply("three")
+        healthy.until_only("three")
+
+
+def test_node_agent_restarted(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    can_kill(healthy, Part.NODE)
+    labels = {"serving.kserve.io/inferenceservice": "steady"}
+    healthy.until_only(word := next(iter(healthy.ingress.count(healthy.url(), 1))))
+    with healthy.unharmed():
+        healthy.home.kill(Part.NODE)
+        healthy.apply(word + "+")
+        healthy.until_only(word + "+")
+    (name,) = until(lambda: kube.pods(namespace, labels), SETTLE_S, "one pod", lambda found: len(found) == 1)
+    kube.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
+    until(
+        lambda: kube.pods(namespace, labels),
+        SETTLE_S,
+        "a pod in its place",
+        lambda found: len(found) == 1 and found != [name],
+    )
+    healthy.until_only(word + "+")
+
+
+def test_nothing_is_left_of_a_deleted_model(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    """Last of this file: after all that was killed, a deletion still takes everything with it."""
+    url = healthy.url()
+    kube.kubectl("delete", "isvc", "steady", "-n", namespace, "--timeout=60s")
+    until(healthy.left, SETTLE_S, "what belonged to it to go", lambda left: left == [])
+    assert healthy.ingress.call(url).status == 404
