@@ -152,6 +152,9 @@ class Api:
                 if is_last:
                     raise
                 continue
+            except BaseException:  # an answer that did not come: what comes late belongs to no later call
+                self.close()
+                raise
             if response.will_close:
                 self.close()
             return answer

@@ -23,14 +23,17 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
         yield Path(KUBECONFIG), None
         return
     folder = tmp_path_factory.mktemp("apiserver")
-    first = _start(folder)  # the second start has a past that it no longer knows: versions that are too old
-    _stop(first, folder)
-    process = _start(folder)
+    first = start_server(
+        folder
+    )  # the second start has a past that it no longer knows: versions that are too old
+    stop_server(first, folder)
+    process = start_server(folder)
     yield folder / "kubeconfig", folder
-    _stop(process, folder)
+    stop_server(process, folder)
 
 
-def _start(folder: Path) -> subprocess.Popen[bytes]:
+def start_server(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the embedded server and wait until it serves."""
     command = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(folder), "--port", "0"]
     path = folder / "stderr.log"
     with path.open("wb") as log:
@@ -44,7 +47,8 @@ def _start(folder: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def _stop(process: subprocess.Popen[bytes], folder: Path) -> None:
+def stop_server(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End it properly."""
     process.terminate()
     assert process.wait(15) == 0, (folder / "stderr.log").read_text()[-2000:]
 

@@ -1,0 +1,96 @@
+"""What two answers to the same request have different: names, times and versions made equal, then path by path.
+
+Used by the contract cases and by ``hack/api-diff``. Invariant: ``normalise`` is idempotent, so a recorded answer is
+compared as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from exchange_steps import Step, parts_of
+
+Obj = dict[str, Any]
+_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"20[2-9]\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_AGE = re.compile(r"(\d+d)?(\d+h)?(\d+m)?\d+s")
+_OWN = {"resourceVersion": "<version>", "continue": "<token>", "uid": "<uid>"}
+MISSING = "<missing>"
+
+
+def normalise(value: Any, words: dict[str, str], scrub: tuple[str, ...] = ()) -> Any:
+    """A copy of an answer without what differs from run to run."""
+    if isinstance(value, dict):
+        found = {_text(key, words, scrub): normalise(one, words, scrub) for key, one in value.items()}
+        for key, shown in _OWN.items():
+            if isinstance(found.get(key), str) and found[key]:
+                found[key] = shown
+        return found
+    if isinstance(value, list):
+        return [normalise(one, words, scrub) for one in value]
+    return _text(value, words, scrub) if isinstance(value, str) else value
+
+
+def _text(text: str, words: dict[str, str], scrub: tuple[str, ...]) -> str:
+    if text[:2] in ('{"', "[{") and text.rstrip().endswith(("}", "]")):
+        with contextlib.suppress(
+            ValueError
+        ):  # an object in an annotation: the order of its fields says nothing
+            text = json.dumps(normalise(json.loads(text), words, scrub), sort_keys=True)
+    for name, value in words.items():
+        if value:
+            text = text.replace(value, f"<{name}>")
+    text = _TIME.sub("<time>", _UID.sub("<uid>", text))
+    for pattern in scrub:
+        text = re.sub(pattern, "<scrubbed>", text)
+    return "<age>" if _AGE.fullmatch(text) else text
+
+
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by path. An empty object or list is a leaf."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            name = key if re.fullmatch(r"[\w-]+", key) else f'["{key}"]'
+            yield from flatten(one, f"{path}.{name}" if path and name == key else f"{path}{name}")
+    elif isinstance(value, list) and value:
+        for index, one in enumerate(value):
+            yield from flatten(one, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def pick(value: Any, path: str) -> Any:
+    """The value at a path, or ``MISSING``."""
+    for part in parts_of(path):
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return MISSING
+    return value
+
+
+def differences(real: Obj, ours: Obj) -> dict[str, tuple[Any, Any]]:
+    """(real, ours) by path."""
+    left, right = dict(flatten(real)), dict(flatten(ours))
+    return {
+        path: (left.get(path, MISSING), right.get(path, MISSING))
+        for path in sorted(left.keys() | right.keys())
+        if left.get(path, MISSING) != right.get(path, MISSING)
+        or type(left.get(path)) is not type(right.get(path))
+    }
+
+
+def split(found: dict[str, tuple[Any, Any]], step: Step) -> tuple[dict[str, tuple[Any, Any]], set[str]]:
+    """The differences that are not accepted, and the accepted paths in which nothing differs any more."""
+    stale = set(step.accept)
+    left = {}
+    for path, pair in found.items():
+        accepted = [one for one in step.accept if path == one or path.startswith((one + ".", one + "["))]
+        stale -= set(accepted)
+        if not accepted:
+            left[path] = pair
+    return left, stale
