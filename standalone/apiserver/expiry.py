@@ -15,6 +15,7 @@ from standalone.apiserver.errors import StatusError
 from standalone.apiserver.store import StaleWriteError, Store
 from standalone.apiserver.store_bucket import Place
 from standalone.apiserver.store_entries import DELETED, Event
+from wakeful.kit import logs
 
 RESOURCES = ("events", "events.events.k8s.io")
 LIFE_S = 3600.0
@@ -26,6 +27,7 @@ class EventExpiry:
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store, self._clock = store, clock
+        self._log = logs.get("apiserver.expiry")
         self._written: dict[Place, float] = {}
         for resource in RESOURCES:
             for entry in store.bucket(resource).ordered():
@@ -44,7 +46,10 @@ class EventExpiry:
         """Sweep for ever."""
         while True:
             await asyncio.sleep(SWEEP_S)
-            await self.sweep()
+            try:
+                await self.sweep()
+            except Exception as error:  # old Events are no reason to end the API server
+                self._log.error("events not swept", error=repr(error))
 
     async def sweep(self) -> None:
         """Remove what is older than an hour."""

@@ -50,6 +50,8 @@ class Connection(asyncio.Protocol):
         self._is_busy = False
         self._is_paused = False
         self._is_closing = False
+        self._refusal: Response | None = None
+        """The answer to bytes that are no request: it goes last, and nothing is read after them."""
         self._since = asyncio.get_running_loop().time()
 
     # -- asyncio's callbacks
@@ -69,6 +71,8 @@ class Connection(asyncio.Protocol):
             self._task.cancel()
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
         try:
             self._reader.feed(data)
         except errors.StatusError as error:
@@ -142,6 +146,9 @@ class Connection(asyncio.Protocol):
     def _start(self, request: Request, stream: Stream) -> None:
         if self._transport is None:
             return
+        if self._refusal is not None:
+            self.abort()
+            return
         head = _head(200, stream.content_type, (), request.warnings)
         self._transport.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
         end = stream.start(self)
@@ -153,17 +160,23 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         self._is_busy = False
         self._since = asyncio.get_running_loop().time()
-        if self._is_closing and not self._waiting and self._transport is not None:
+        if self._refusal is not None and not self._waiting and not self._is_closing:
+            self._is_closing = True
+            self._send(Request("", "", "", {}, b""), self._refusal)
+        elif self._is_closing and not self._waiting and self._transport is not None:
             self._transport.close()
 
     def _refuse(self, error: errors.StatusError) -> None:
-        """Answer a request that cannot be read, and end the connection: its rest has no meaning."""
-        self._waiting.clear()
-        self._is_closing = True
-        if self._is_busy:
+        """Answer a request that cannot be read, and end the connection: its rest has no meaning.
+
+        What came whole before it is answered first: a write under way must not be cut off by the junk behind it. A
+        stream would never end, so it is cut.
+        """
+        self._refusal = error_response(error)
+        if self._end_stream is not None:
             self.abort()
-        else:
-            self._send(Request("", "", "", {}, b""), error_response(error))
+        elif not self._is_busy and not self._waiting:
+            self._finish()
 
     # -- Sink
 

@@ -24,6 +24,7 @@ from standalone.apiserver.server_types import Sink, frame
 from standalone.apiserver.store import Store
 from standalone.apiserver.store_entries import ADDED, DELETED, MODIFIED, Entry, Event, build_entry
 from standalone.apiserver.store_selection import Selection
+from wakeful.kit import logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Hub:
         self._buffer_bytes = buffer_bytes
         self._bookmark_s = bookmark_s
         self._groups: dict[str, dict[tuple[object, ...], _Group]] = {}
+        self._log = logs.get("apiserver.watch")
         self.dropped = 0
         """Watchers cut off because they read too slowly."""
 
@@ -173,11 +175,17 @@ class Hub:
             version = self._store.version
             for groups in list(self._groups.values()):
                 for group in list(groups.values()):
-                    view = group.view
-                    chunk = frame(watch_rendering.render_bookmark(view.kind, version, view.flavor, False))
-                    for watcher in list(group.watchers):
-                        if watcher.wants_bookmarks:
-                            watcher.sink.write_framed(chunk)
+                    try:
+                        self._bookmark(group, version)
+                    except Exception as error:  # one kind of watch must not end the others, nor the process
+                        self._log.error("no bookmark", kind=group.view.kind.resource, error=repr(error))
+
+    def _bookmark(self, group: _Group, version: int) -> None:
+        view = group.view
+        chunk = frame(watch_rendering.render_bookmark(view.kind, version, view.flavor, False))
+        for watcher in list(group.watchers):
+            if watcher.wants_bookmarks:
+                watcher.sink.write_framed(chunk)
 
     def end_resource(self, resource: str) -> None:
         """End the watches on a resource that is no longer served."""

@@ -13,6 +13,7 @@ import asyncio
 import base64
 import hashlib
 import importlib
+import os
 import ssl
 import threading
 from collections import OrderedDict
@@ -97,7 +98,7 @@ class WebhookClient:
             text = f'Post "{address.shown}?timeout={timeout_s:.0f}s": context deadline exceeded'
             raise CallError(f"failed to call webhook: {text}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise CallError(f'failed to call webhook: Post "{address.shown}": {error}') from error
+            raise CallError(f'failed to call webhook: Post "{address.shown}": {_cause(error)}') from error
 
     def resolve(self, client: Obj) -> Address:
         """The address of a ``clientConfig``. Raises ``CallError`` when its Service or endpoints are missing."""
@@ -145,6 +146,19 @@ class WebhookClient:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _cause(error: BaseException) -> str:
+    """What stopped a call, without the client's own objects: aiohttp shows its whole TLS context."""
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None)
+    if inner is None:
+        return str(error) or type(error).__name__
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"tls: failed to verify certificate: {inner.verify_message}"
+    if isinstance(inner, ssl.SSLError):
+        return f"tls: {inner.reason or inner}"
+    reason = os.strerror(inner.errno).lower() if inner.errno and inner.errno > 0 else str(inner)
+    return f"connect: {reason}"
 
 
 def _port_of(service: Obj, number: int) -> Obj:

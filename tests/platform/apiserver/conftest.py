@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "contracts" / "cluster"))
 
 import pytest
+from inside_server import Inside, running
 from server_process import ServerProcess
 
 
@@ -28,3 +29,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     found.start()
     yield found
     found.stop()
+
+
+@pytest.fixture
+async def inside(tmp_path: Path) -> AsyncIterator[Inside]:
+    """One in the test's own loop."""
+    async with running(tmp_path) as found:
+        yield found
