@@ -23,10 +23,15 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         node = Node(options.index, cache_folder())
-        return act(options, node, Progress())
+        status = act(options, node, Progress())
+        sys.stdout.flush()
+        return status
     except ClusterError as error:
         print(f"hack/cluster: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `hack/cluster status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("hack/cluster: interrupted; run the same command again, or hack/cluster down", file=sys.stderr)
         return 130
@@ -74,7 +79,7 @@ def act(options: argparse.Namespace, node: Node, progress: Progress) -> int:
             needs.check(node.cache, to_run=False, to_build=True, progress=progress)
             lifecycle.prepare(node.cache, progress)
         case "status":
-            return status(node, as_json=options.json)
+            return show_status(node, as_json=options.json)
         case "logs":
             follow(node, options)
         case "kubeconfig":
@@ -114,7 +119,7 @@ def environment(node: Node) -> str:
     return f"export KUBECONFIG={node.kubeconfig()}\nexport WAKEFUL_INGRESS={node.ingress_url}"
 
 
-def status(node: Node, *, as_json: bool) -> int:
+def show_status(node: Node, *, as_json: bool) -> int:
     found = report.gather(node)
     print(report.as_json(found) if as_json else report.render(found))
     return 1 if found["problems"] else 0

@@ -66,6 +66,8 @@ CONFIG = {
         "scale-to-zero-grace-period": "6s",
         "scale-to-zero-pod-retention-period": "0s",
     },
+    # A restarted node's controllers wait for the leases of their former selves: 30 s instead of 60.
+    "config-leader-election": {"lease-duration": "30s", "renew-deadline": "20s", "retry-period": "5s"},
     "config-network": {"ingress-class": "kourier.ingress.networking.knative.dev"},
     "config-domain": {DOMAIN: ""},
 }

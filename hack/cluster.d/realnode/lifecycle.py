@@ -26,6 +26,7 @@ from realnode.progress import Progress, read, run
 API_READY_S = 60.0
 NODE_READY_S = 90.0
 KNATIVE_READY_S = 240.0
+STOP_S = 10.0  # an API server with open watches would take up to a minute
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 KUBE_DNS_ROLE = "system:coredns"
 
@@ -335,7 +336,7 @@ def restart(node: Node, name: str, progress: Progress) -> None:
             return
         known(name)
         with progress.step(f"restarted {name}"):
-            box.stop(node, name, signal.SIGTERM)
+            box.stop(node, name, signal.SIGTERM, within_s=STOP_S)
             start(node, programs, name)
 
 

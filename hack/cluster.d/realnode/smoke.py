@@ -14,7 +14,7 @@ from realnode import api, box, images
 from realnode.node import DOMAIN, INGRESS_PORT, ClusterError, Node
 from realnode.progress import Progress
 
-NAMESPACE = "hack-cluster-smoke"
+NAMESPACE = f"smoke-{uuid.uuid4().hex[:8]}"  # one of its own each time: the last one may not be gone yet
 EVENTING = "eventing.knative.dev/v1"
 
 
