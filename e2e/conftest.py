@@ -23,6 +23,8 @@ from e2e.web import Ingress
 
 LIMIT_S = 240
 """No scenario may take longer, whatever it waits for."""
+STARTED, KUBE, NEWEST = pytest.StashKey[Home](), pytest.StashKey[Kube](), pytest.StashKey[str]()
+"""What a failure's report needs: the home, its API, the namespace of the scenario."""
 GONE_S = 150
 """For all namespaces together: a cluster's pods drain for 40 s first."""
 
@@ -48,7 +50,9 @@ def home(request: pytest.FixtureRequest) -> Iterator[tuple[Home, Access]]:
     options = request.config.option
     found = choose.build(options.home, options.kubeconfig, options.ingress, options.host_address)
     try:
-        yield found, found.start()
+        access = found.start()
+        request.config.stash[STARTED] = found
+        yield found, access
     finally:
         found.stop()
 
@@ -59,8 +63,9 @@ def access(home: tuple[Home, Access]) -> Access:
 
 
 @pytest.fixture(scope="session")
-def kube(access: Access) -> Iterator[Kube]:
+def kube(request: pytest.FixtureRequest, access: Access) -> Iterator[Kube]:
     found = Kube(access.kubeconfig)
+    request.config.stash[KUBE] = found
     yield found
     found.close()
 
@@ -81,13 +86,14 @@ def dumps(request: pytest.FixtureRequest, access: Access) -> Iterator[Dumps]:
 
 
 @pytest.fixture(scope="session")
-def new_namespace(kube: Kube) -> Iterator[Callable[[str], str]]:
+def new_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Callable[[str], str]]:
     """Makes a namespace ``e2e-THEME-xxxxxx``; all of them are deleted at the end."""
     made: list[str] = []
 
     def make(theme: str) -> str:
         name = f"e2e-{theme}-{secrets.token_hex(3)}"
         made.append(name)
+        request.config.stash[NEWEST] = name
         kube.apply(manifests.namespace(name))
         until(lambda: kube.find("ServiceAccount", name, "default"), 30, "the default ServiceAccount")
         return name
@@ -119,10 +125,9 @@ def trained() -> iris.Trained:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Add what one needs to a failed scenario: objects, events, pods' words, the platform's own logs."""
     made: Any = yield
-    values = getattr(item, "funcargs", {})
-    if made.failed and "kube" in values:
-        if "namespace" in values:
-            made.sections.append(("objects and events", report.describe(values["kube"], values["namespace"])))
-        if "home" in values:
-            made.sections.append(("platform", values["home"][0].diagnose()))
+    stash = item.config.stash
+    if made.failed and NEWEST in stash:
+        told = report.describe(stash[KUBE], stash[NEWEST])
+        made.sections.append((f"objects and events of {stash[NEWEST]}", told))
+        made.sections.append(("platform", stash[STARTED].diagnose()))
     return made

@@ -53,7 +53,7 @@ def container(image: str, program: str, *arguments: str, **env: str) -> Obj:
         "name": "kserve-container",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-u", "-c", code, *arguments],
+        "command": ["python3", "-u", "-c", code, *arguments],
         "env": [{"name": key, "value": value} for key, value in env.items()],
         "resources": SMALL,
         "securityContext": RESTRICTED,

@@ -30,6 +30,11 @@ def describe(kube: Kube, namespace: str) -> str:
                     )
         for pod in kube.items("Pod", namespace):
             name = pod["metadata"]["name"]
+            states = pod.get("status", {}).get("containerStatuses", [])
+            ended = [
+                entry["state"]["terminated"] for entry in states if "terminated" in entry.get("state", {})
+            ]
+            parts += [f"{name} ended: {state}" for state in ended]
             parts.append(
                 f"--- logs of {name}\n"
                 + _say(

@@ -112,7 +112,7 @@ class ClusterHome:
             ("knative-serving", "controller"),
             ("knative-serving", "activator"),
         ):
-            words = self.kube.kubectl(
+            said = self.kube.kubectl(
                 "logs",
                 "-n",
                 namespace,
@@ -121,8 +121,9 @@ class ClusterHome:
                 "--all-pods=true",
                 check=False,
             )
-            loud = [line for line in words.splitlines() if '"info"' not in line and '"INFO"' not in line]
-            parts.append(f"--- {namespace}/{deployment}: warnings and errors\n" + "\n".join(loud[-15:]))
+            loud = [line for line in said.splitlines() if '"info"' not in line and '"INFO"' not in line]
+            words = "\n".join(line[:500] for line in loud[-8:])
+            parts.append(f"--- {namespace}/{deployment}: warnings and errors\n{words}")
         return "\n".join(parts)
 
     @property

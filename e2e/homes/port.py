@@ -32,7 +32,7 @@ class Access:
     host_address: str
     """An address of this machine that pods can reach, for servers that a test starts."""
     python_image: str
-    """An image with ``python`` on its PATH in which ``import wakeful`` works."""
+    """An image with ``python3`` on its PATH in which ``import wakeful`` works."""
 
 
 class HomeError(Exception):
