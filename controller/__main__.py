@@ -17,7 +17,6 @@ from controller.cache import INFERENCE_SERVICES, WATCHED, Cache
 from controller.cluster import KubernetesCluster
 from controller.facts import Facts
 from controller.health import Health
-from controller.leader import Alone, Election
 from controller.metrics import Metrics
 from controller.platform_watch import PlatformWatch
 from controller.reconcile import Key, Reconciler, log
@@ -90,9 +89,7 @@ class Controller:
     ) -> None:
         self._api, self._configuration, self._scope, self._workers = api, configuration, scope, config.workers
         self._cache, self._queue = Cache(), WorkQueue[Key]()
-        alone = not config.leader_elect
-        election = Alone() if alone else Election(api, scope.namespace, config.identity)
-        self._election: Alone | Election = election
+        self._election = election = start.election(config, api, scope.namespace)
         self.facts = Facts(api, scope.namespace)
         self.platform = PlatformWatch(api, scope.namespace, lambda: election.is_leader)
         stands_aside = lambda: bool(self.platform.blocking)  # noqa: E731

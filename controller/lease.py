@@ -24,14 +24,20 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds; client-go's defaults."""
+    """Seconds; with 15 s these are client-go's defaults."""
 
     duration_s: float = 15.0
     """How long a Lease that is not renewed is respected by others."""
-    deadline_s: float = 10.0
-    """A holder that could not renew for this long stops; it must be shorter than the duration."""
-    retry_s: float = 2.0
-    """Between two looks."""
+
+    @property
+    def deadline_s(self) -> float:
+        """A holder that could not renew for this long stops: before others may take over."""
+        return self.duration_s * 2 / 3
+
+    @property
+    def retry_s(self) -> float:
+        """Between two looks."""
+        return self.duration_s * 2 / 15
 
 
 @dataclass(frozen=True, slots=True)

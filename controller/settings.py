@@ -22,6 +22,8 @@ class Settings:
     """This replica's name in the Lease and in its certificate. Default: POD_NAME or the host's name."""
     leader_elect: bool
     """Act only while holding the Lease. Default no: the only controller of one machine needs none."""
+    lease_s: float
+    """How long a leader that has gone silent is waited for, seconds. Default 15."""
     webhook_listen: str
     """``tcp:HOST:PORT`` of the admission webhooks. Default tcp:0.0.0.0:9443, which a cluster's Service targets."""
     listen_fds: tuple[int, ...]
@@ -51,6 +53,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--namespace")
     parser.add_argument("--identity", default=os.environ.get("POD_NAME") or socket.gethostname())
     parser.add_argument("--leader-elect", action="store_true")
+    parser.add_argument("--lease-s", type=float, default=15.0)
     parser.add_argument("--webhook-listen", default="tcp:0.0.0.0:9443")
     parser.add_argument("--listen-fd", dest="listen_fds", type=int, action="append", default=[])
     parser.add_argument("--webhook-certs", type=Path)
@@ -77,6 +80,8 @@ def _wrong(arguments: argparse.Namespace) -> str:
         return "--webhook-certs and --webhook-certs-from exclude each other: whose certificate is it?"
     if arguments.certificate_life_s < 3:
         return "--certificate-life-s must be at least 3 seconds"
+    if not 1 <= arguments.lease_s <= 300:
+        return "--lease-s must be between 1 and 300 seconds"
     if not 0 <= arguments.linger_s <= 60:
         return "--linger-s must be between 0 and 60 seconds"
     if not arguments.identity:

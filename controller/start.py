@@ -10,6 +10,8 @@ from datetime import timedelta
 
 from controller import connection, settings
 from controller.facts import Facts
+from controller.leader import Alone, Election
+from controller.lease import Timing
 from controller.platform_watch import PlatformWatch
 from controller.webhooks.authority import Authority, CertificateError, Keeping
 from wakeful.kit import logs
@@ -22,6 +24,13 @@ def keeping(config: settings.Settings) -> Keeping:
     folder = config.webhook_certs_from or config.webhook_certs
     life = timedelta(seconds=config.certificate_life_s)
     return Keeping(config.identity, folder, config.webhook_certs_from is not None, life)
+
+
+def election(config: settings.Settings, api: connection.Api, namespace: str) -> Alone | Election:
+    """Who decides whether this process acts."""
+    if not config.leader_elect:
+        return Alone()
+    return Election(api, namespace, config.identity, Timing(config.lease_s))
 
 
 async def prepare(api: connection.Api, facts: Facts, platform: PlatformWatch, authority: Authority) -> None:

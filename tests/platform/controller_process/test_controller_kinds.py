@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +11,9 @@ import pytest
 from controller import connection
 from wakeful.kit.kube import CRDS, ApiError, KubeClient, Resource, read_kubeconfig
 
-ROOT = Path(__file__).resolve().parents[3]
 KINDS = (Resource("example.com", "v1", "apples"), Resource("example.com", "v1", "pears"))
 
 pytestmark = pytest.mark.platform
-
-
-@pytest.fixture
-def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """Of a real API server of this test's own."""
-    argv = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(tmp_path), "--port", "0"]
-    with (tmp_path / "apiserver.log").open("w") as log:
-        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
-    deadline = time.monotonic() + 15
-    while '"serving"' not in (tmp_path / "apiserver.log").read_text():
-        assert time.monotonic() < deadline, (tmp_path / "apiserver.log").read_text()
-        time.sleep(0.05)
-    yield tmp_path / "kubeconfig"
-    process.terminate()
-    process.wait(10)
 
 
 def definition(kind: Resource) -> dict[str, Any]:
