@@ -25,7 +25,6 @@ from controller.webhooks import server
 from controller.webhooks.authority import Authority
 from controller.webhooks.reviews import Reviewer
 from wakeful.kit import httpserver, lifecycle, logs
-from wakeful.kit.kube import key_of
 from wakeful.kit.workqueue import WorkQueue, run_workers
 
 
@@ -106,7 +105,7 @@ class Controller:
                 self._election.run(self._act),
                 self.facts.run(self._look_at_all),
                 self.platform.run(self._look_at_all),
-                sweep.run(self._api.get, self._cache, self._look_at_all),
+                sweep.run(self._api.get_metadata, self._cache, self._look_at_all),
                 self.authority.run(),
             )
         finally:
@@ -133,8 +132,8 @@ class Controller:
         return registry
 
     def _look_at_all(self) -> None:
-        for isvc in self._cache.items(INFERENCE_SERVICES):
-            self._queue.add(key_of(isvc))
+        for key in self._cache.keys(INFERENCE_SERVICES):
+            self._queue.add(key)
 
     def _on_ready(self, is_watching: bool) -> None:
         self._scope.health.is_watching = is_watching

@@ -1,8 +1,8 @@
 """The ``Cluster`` port on a Kubernetes API: reads from the cache, writes by server-side apply.
 
 Called by ``reconcile``. Server-side apply leaves defaults of Knative's webhooks alone and writes nothing when nothing
-differs, so no revision appears by itself; a request is even spared while the live object carries all of what was
-applied last (``covers``). Invariant: nothing is applied over, and nothing deleted but, an object of the same uid we saw.
+differs, so no revision appears by itself; a request is even spared while the live object carries what was applied last
+(``applied``), also by a predecessor. Invariant: nothing is applied over, and nothing deleted but, an object of the same uid we saw.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import secrets
 from hashlib import sha256
-from typing import Any
 
+from controller.applied import covers, is_applied
 from controller.cache import (
     CLUSTER_RUNTIMES,
     INFERENCE_SERVICES,
@@ -51,7 +51,8 @@ class KubernetesCluster:
         self._api = api
         self._cache = cache
         self._facts = facts
-        self._applied: dict[tuple[Resource, str, str], tuple[str, str]] = {}
+        self._applied: dict[tuple[Resource, str, str], tuple[str, bytes]] = {}
+        """uid and digest of what was applied, where the live object does not show it."""
 
     async def observe(self, namespace: str, name: str) -> Observed | None:
         isvc = self._cache.get(INFERENCE_SERVICES, namespace, name)
@@ -72,7 +73,7 @@ class KubernetesCluster:
                 services[child] = live
         alias = None
         if internal_domain(ingress) or names.is_stopped(isvc["metadata"].get("annotations") or {}):
-            alias = await self._get(SERVICES, namespace, name)
+            alias = self._cache.get(SERVICES, namespace, name) or await self._get(SERVICES, namespace, name)
         return Observed(
             isvc=isvc,
             config=self._facts.config,
@@ -87,10 +88,8 @@ class KubernetesCluster:
     async def apply(self, obj: Obj) -> Obj:
         resource = CHILDREN[obj["apiVersion"], obj["kind"]]
         namespace, name = key_of(obj)
-        digest = sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()
         live = self._cache.get(resource, namespace, name)
-        known = self._applied.get((resource, namespace, name))
-        if live is not None and known == (live["metadata"]["uid"], digest) and covers(live, obj):
+        if live is not None and (is_applied(live, obj) or self._was_applied(resource, live, obj)):
             return live
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         try:
@@ -99,10 +98,17 @@ class KubernetesCluster:
             if error.code in REFUSED:
                 raise ApplyRefusedError(str(error)[:MESSAGE_LIMIT]) from error
             raise ClusterUnavailableError(str(error)[:MESSAGE_LIMIT]) from error
-        self._applied[resource, namespace, name] = (written["metadata"]["uid"], digest)
-        if resource is not SERVICES:
-            self._cache.put(resource, written)
+        self._cache.put(resource, written)
+        kept = self._cache.get(resource, namespace, name)
+        self._applied.pop((resource, namespace, name), None)
+        if kept is None or not is_applied(kept, obj):
+            self._applied[resource, namespace, name] = (written["metadata"]["uid"], _digest(obj))
         return written
+
+    def _was_applied(self, resource: Resource, live: Obj, obj: Obj) -> bool:
+        """The same from our own memory, for lists whose items an apply names otherwise than ``applied`` can compare."""
+        known = self._applied.get((resource, *key_of(obj)))
+        return known == (live["metadata"]["uid"], _digest(obj)) and covers(live, obj)
 
     async def delete(self, obj: Obj) -> None:
         resource = CHILDREN[obj["apiVersion"], obj["kind"]]
@@ -168,13 +174,11 @@ class KubernetesCluster:
         return None if found is None else {"apiVersion": resource.api_version, "kind": "Service", **found}
 
     def _runtimes(self, namespace: str) -> Runtimes:
-        own = [
-            item
-            for item in self._cache.items(SERVING_RUNTIMES)
-            if item["metadata"].get("namespace") == namespace
-        ]
         return Runtimes(
-            [servingruntime.parse({**item, "kind": servingruntime.NAMESPACED}) for item in own],
+            [
+                servingruntime.parse({**item, "kind": servingruntime.NAMESPACED})
+                for item in self._cache.items(SERVING_RUNTIMES, namespace)
+            ],
             [
                 servingruntime.parse({**item, "kind": servingruntime.CLUSTER})
                 for item in self._cache.items(CLUSTER_RUNTIMES)
@@ -196,14 +200,5 @@ class KubernetesCluster:
                 self._applied.pop((resource, namespace, child), None)
 
 
-def covers(live: Any, desired: Any) -> bool:
-    """Whether ``live`` has everything ``desired`` says; lists must have the same length."""
-    if isinstance(desired, dict):
-        if not isinstance(live, dict):
-            return False
-        return all(key in live and covers(live[key], value) for key, value in desired.items())
-    if isinstance(desired, list):
-        if not isinstance(live, list) or len(live) != len(desired):
-            return False
-        return all(covers(one, other) for one, other in zip(live, desired, strict=True))
-    return bool(live == desired)
+def _digest(obj: Obj) -> bytes:
+    return sha256(json.dumps(obj, sort_keys=True).encode()).digest()

@@ -32,6 +32,7 @@ IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 FIELD_MANAGER = "wakeful-controller"
 APPLY = "application/apply-patch+yaml"
 JSON = "application/json"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 log = logs.get("controller.connection")
 
@@ -114,6 +115,15 @@ class Api:
         """The object or list at ``path``; None when it does not exist."""
         try:
             return await self.request("GET", path, accept=accept)
+        except ApiFailureError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def get_metadata(self, path: str) -> Obj | None:
+        """The list at ``path`` with nothing but each object's metadata; None when it does not exist."""
+        try:
+            return await self.request("GET", path, accept=f"{METADATA_LIST},{JSON}")
         except ApiFailureError as error:
             if error.code == 404:
                 return None

@@ -21,7 +21,7 @@ from controller.cache import (
     Cache,
     owner_of,
 )
-from wakeful.kit.kube import PODS, Obj, Resource
+from wakeful.kit.kube import PODS, SERVICES, Obj, Resource
 from wakeful.kit.workqueue import WorkQueue
 
 Key = tuple[str, str]
@@ -45,8 +45,7 @@ def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue[Key
 
     def users_of_runtimes(obj: Obj) -> list[Key]:
         namespace = obj["metadata"].get("namespace", "")
-        found = (itself(item)[0] for item in cache.items(INFERENCE_SERVICES))
-        return [key for key in found if not namespace or key[0] == namespace]
+        return [key for key in cache.keys(INFERENCE_SERVICES) if not namespace or key[0] == namespace]
 
     kinds: tuple[tuple[Resource, Affected], ...] = (
         (INFERENCE_SERVICES, itself),
@@ -54,6 +53,7 @@ def register(registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue[Key
         (CLUSTER_RUNTIMES, users_of_runtimes),
         (KNATIVE_SERVICES, labelled),
         (KNATIVE_INGRESSES, named),
+        (SERVICES, labelled),
         (PODS, labelled),
     )
     for resource, affected in kinds:
@@ -86,5 +86,5 @@ def _register_kind(
 
 
 def _keep(cache: Cache, resource: Resource, obj: Obj) -> None:
-    if resource is not PODS or owner_of(obj["metadata"]) is not None:
+    if resource not in (PODS, SERVICES) or owner_of(obj["metadata"]) is not None:
         cache.put(resource, obj)

@@ -10,12 +10,13 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 from kubernetes.aio.client import Configuration
 
 from controller.connection import login_info
+from wakeful.core.api import isvc_names as names
 from wakeful.kit import lifecycle, logs
 
 RESTART_S = 0.5
@@ -23,7 +24,28 @@ RETRY_S = 0.3
 END_S = 3.0
 """How long kopf's tasks may take to end; what they hold is only watches."""
 
+PAGE = 500
+"""Objects a page of kopf's first lists: bounds the memory of a start with thousands of them."""
+SELECTORS = {
+    "pods": names.ISVC_LABEL,
+    "services": f"{names.ISVC_LABEL},!serving.knative.dev/revision,!serving.knative.dev/route",
+}
+"""What the API server sends us at all of the kinds that others have many of; Knative's own Services carry our label, too."""
+
 log = logs.get("controller.kopf")
+
+
+class NoDifferences(kopf.DiffBaseStorage):
+    """We have no handlers of differences; without this kopf copies every object of every event to find them."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return cast(kopf.BodyEssence, {})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
 
 
 def build_registry(configuration: Configuration) -> kopf.OperatorRegistry:
@@ -41,6 +63,10 @@ def build_registry(configuration: Configuration) -> kopf.OperatorRegistry:
         settings.networking.error_backoffs = list(itertools.repeat(RETRY_S, 20))
         settings.watching.reconnect_backoff = 0.05
         settings.queueing.error_delays = [1.0]
+        settings.watching.chunk_size = PAGE
+        for kind in ("pods", "services"):
+            settings.watching.label_selectors["", "v1", kind] = SELECTORS[kind]
+        settings.persistence.diffbase_storage = NoDifferences()
 
     return registry
 

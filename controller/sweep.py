@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
 
-from controller.cache import WATCHED, Cache
+from controller.cache import WATCHED, Cache, Entry, Key
 from controller.connection import ApiFailureError
 from wakeful.core.api import isvc_names as names
 from wakeful.kit import logs
-from wakeful.kit.kube import PODS, Obj, Resource
+from wakeful.kit.kube import PODS, SERVICES, Obj, Resource
 
 EVERY_S = 300.0
+PAGE = 1000
+"""Objects a request; only their metadata is asked for, some 1 KB each."""
 Read = Callable[[str], Awaitable[Obj | None]]
 """The list at a path; None where the kind is not served. Raises ``ApiFailureError``."""
 
@@ -35,32 +38,45 @@ async def run(read: Read, cache: Cache, on_dropped: Callable[[], None], every_s:
 async def sweep(read: Read, cache: Cache) -> int:
     """Look at every kind once; how many objects were taken out."""
     dropped = 0
-    for resource in (*WATCHED, PODS):
+    for resource in (*WATCHED, SERVICES, PODS):
         try:
-            listed = await read(_path(resource))
+            alive, version = await _list(read, resource)
         except ApiFailureError as error:
             log.debug("not swept", kind=resource.plural, error=str(error))
             continue
-        for obj in _gone(cache, resource, listed or {}):
-            log.warning("deleted unheard of", kind=resource.plural, name=obj["metadata"]["name"])
-            cache.drop(resource, obj)
+        for key, entry in _gone(cache, resource, alive, version):
+            log.warning("deleted unheard of", kind=resource.plural, name=key[1])
+            cache.drop_key(resource, key, entry.uid)
             dropped += 1
     return dropped
 
 
-def _path(resource: Resource) -> str:
-    return resource.path() + (f"?labelSelector={names.ISVC_LABEL}" if resource is PODS else "")
+async def _list(read: Read, resource: Resource) -> tuple[set[str], int | None]:
+    """The uids of all objects of the kind, and the version they are of (None: nothing may be concluded)."""
+    query = {"limit": str(PAGE)}
+    if resource in (SERVICES, PODS):
+        query["labelSelector"] = names.ISVC_LABEL
+    alive: set[str] = set()
+    while True:
+        page = await read(f"{resource.path()}?{urlencode(query)}") or {}
+        if not isinstance(page.get("items"), list):
+            return set(), None
+        alive.update(item["metadata"]["uid"] for item in page["items"])
+        token = page["metadata"].get("continue")
+        if not token:
+            return alive, _number(page["metadata"].get("resourceVersion"))
+        query["continue"] = token
 
 
-def _gone(cache: Cache, resource: Resource, listed: Obj) -> list[Obj]:
-    version = _number(listed)
-    if version is None or not isinstance(listed.get("items"), list):
+def _gone(cache: Cache, resource: Resource, alive: set[str], version: int | None) -> list[tuple[Key, Entry]]:
+    if version is None:
         return []
-    alive = {item["metadata"]["uid"] for item in listed["items"]}
-    known = [obj for obj in cache.items(resource) if obj["metadata"]["uid"] not in alive]
-    return [obj for obj in known if (own := _number(obj)) is not None and own <= version]
+    known = [(key, entry) for key, entry in cache.entries(resource) if entry.uid not in alive]
+    return [
+        (key, entry) for key, entry in known if (own := _number(entry.version)) is not None and own <= version
+    ]
 
 
-def _number(obj: Obj) -> int | None:
-    text = str((obj.get("metadata") or {}).get("resourceVersion", ""))
+def _number(version: object) -> int | None:
+    text = str(version)
     return int(text) if text.isascii() and text.isdigit() else None

@@ -74,3 +74,35 @@ async def test_all_are_looked_at_again_after_a_deletion() -> None:
         await dropped.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_long_list_is_read_page_by_page() -> None:
+    cache = cache_of(*[(INFERENCE_SERVICES, obj_of(f"m{number}", "5")) for number in range(5)])
+    asked: list[str] = []
+
+    async def read(path: str) -> Obj | None:
+        if not path.startswith(INFERENCE_SERVICES.path()):
+            return None
+        asked.append(path)
+        first = 0 if "continue" not in path else 2
+        token = {"continue": "more&more"} if first == 0 else {}
+        items = [obj_of(f"m{number}", "5") for number in range(first, first + 2)]
+        return {"metadata": {"resourceVersion": "9", **token}, "items": items}
+
+    assert await sweep.sweep(read, cache) == 1
+    assert cache.get(INFERENCE_SERVICES, "ns", "m4") is None
+    assert len(cache.keys(INFERENCE_SERVICES)) == 4
+    assert ["limit=" in path for path in asked] == [True, True]
+    assert asked[1].endswith("continue=more%26more")
+
+
+async def test_a_list_that_breaks_off_in_the_middle_takes_nothing_out() -> None:
+    cache = cache_of((INFERENCE_SERVICES, obj_of("m", "5")))
+
+    async def read(path: str) -> Obj | None:
+        if "continue" in path:
+            raise ApiFailureError(410, "the token is too old")
+        return {"metadata": {"resourceVersion": "9", "continue": "t"}, "items": []}
+
+    assert await sweep.sweep(read, cache) == 0
+    assert cache.keys(INFERENCE_SERVICES) == [("ns", "m")]
