@@ -29,6 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     except ClusterError as error:
         print(f"hack/cluster: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"hack/cluster: {error}; are you root, and may this machine make namespaces?", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `hack/cluster status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -55,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--purge", action="store_true", help="also remove all that was built")
     add("status", "components, memory, readiness").add_argument("--json", action="store_true")
     logs = add("logs", "the log of a component")
-    logs.add_argument("name", help=f"one of {names}, box, import")
+    logs.add_argument("name", help=f"one of {names} or box")
     logs.add_argument("-f", "--follow", action="store_true")
     logs.add_argument("-n", "--lines", type=int, default=100)
     load = add("load", "import image archives (docker or OCI, tar) into the node")

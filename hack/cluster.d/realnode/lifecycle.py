@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import http.client
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -21,11 +22,12 @@ from pathlib import Path
 
 from realnode import api, box, build, components, images, knative, needs, pki
 from realnode.node import INGRESS_PORT, MOST_NODES, NODE_NAME, ClusterError, Node
-from realnode.progress import Progress, read, run
+from realnode.progress import Progress, read
 
 API_READY_S = 60.0
 NODE_READY_S = 90.0
 KNATIVE_READY_S = 240.0
+OWNERS = Path("/run/lock")
 STOP_S = 10.0  # an API server with open watches would take up to a minute
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 KUBE_DNS_ROLE = "system:coredns"
@@ -57,8 +59,22 @@ def locked(path: Path, progress: Progress) -> Iterator[None]:
         yield
 
 
-def lock_of(node: Node) -> Path:
-    return node.cache / "run" / f"node-{node.index}.lock"
+@contextlib.contextmanager
+def owned(node: Node, progress: Progress) -> Iterator[None]:
+    """The lock of a node's number on this machine; its file names the cache folder that the node belongs to.
+
+    Namespaces and addresses follow from the number alone, so a node of another cache folder must not be taken for ours.
+    """
+    path = OWNERS / f"wakeful-node-{node.index}.lock"
+    with locked(path, progress):
+        owner = path.read_text()
+        if owner not in ("", str(node.cache)) and Node(node.index, Path(owner)).run.exists():
+            raise ClusterError(
+                f"node {node.index} belongs to the cache folder {owner}: choose another --index, "
+                f"or set WAKEFUL_CLUSTER_CACHE to that folder"
+            )
+        path.write_text(str(node.cache))
+        yield
 
 
 # ---------------------------------------------------------------------------- up
@@ -77,7 +93,7 @@ def up(node: Node, progress: Progress) -> None:
     """A ready node, whatever was there before; returns when Knative's Deployments are available."""
     is_built = build.programs_folder(node.cache).is_dir()
     needs.check(node.cache, to_run=True, to_build=not is_built, progress=progress)
-    with locked(lock_of(node), progress):
+    with owned(node, progress):
         built = prepare(node.cache, progress)
         if is_complete(node):
             with dead_named(node):
@@ -119,10 +135,8 @@ def begin(node: Node, built: Built, progress: Progress) -> None:
                 start(node, built.programs, name)
         client = api.Api(node)
         client.apply_all(dns_role())
-        with progress.step("the node is Ready"):
-            for name in components.COMPONENTS:
-                start(node, built.programs, name)
-            wait_for_node(client)
+        for name in components.COMPONENTS:
+            start(node, built.programs, name)
         install_knative(client, built.manifests, importing, progress)
     wait_for_ingress(node)
     mark = {"names": built.names(), "programs": str(built.programs), "since": datetime.now(UTC).isoformat()}
@@ -197,9 +211,10 @@ def import_node_images(node: Node, folder: Path, progress: Progress) -> None:
             import_image(node, path)
 
 
-def import_image(node: Node, path: Path) -> None:
+def import_image(node: Node, path: Path) -> list[str]:
+    """Imports one archive and returns the names of the images in it."""
     command = ("ctr", "--address", node.containerd_socket, "--namespace", "k8s.io", "images", "import", path)
-    run(command, log=node.logs / "import.log")
+    return re.findall(r"^unpacking (\S+)", read(command), re.MULTILINE)
 
 
 def install_knative(
@@ -215,6 +230,8 @@ def install_knative(
                 path = f"/apis/{found['apiVersion']}/customresourcedefinitions/{found['metadata']['name']}"
                 client.wait(path, api.lacks("Established"), 30)
         client.apply_all(found for found in rest if found["kind"] not in WORKLOADS)
+    with progress.step("the node is Ready"):
+        wait_for_node(client)
     importing.result()
     with progress.step("Knative Serving, Kourier and Knative Eventing are available"):
         client.apply_all(found for found in rest if found["kind"] in WORKLOADS)
@@ -306,7 +323,7 @@ def used_by_nodes(cache: Path) -> Iterator[str]:
 
 
 def down(node: Node, progress: Progress) -> None:
-    with locked(lock_of(node), progress):
+    with owned(node, progress):
         existed = node.run.exists() or (box.NETWORKS / node.netns).exists()
         with progress.step(f"removed node {node.index}" if existed else f"there is no node {node.index}"):
             box.remove(node)
@@ -326,7 +343,7 @@ def purge(cache: Path, progress: Progress) -> None:
 def restart(node: Node, name: str, progress: Progress) -> None:
     """Ends a component (SIGTERM) and starts it again; `node` ends everything at once, as a power cut does."""
     programs = programs_of(node)
-    with locked(lock_of(node), progress):
+    with owned(node, progress):
         if name == "node":
             revive(node, programs, progress)
             for each in components.COMPONENTS:
@@ -352,7 +369,7 @@ def kill(node: Node, name: str, progress: Progress) -> None:
 def start_again(node: Node, name: str, progress: Progress) -> None:
     known(name)
     programs = programs_of(node)
-    with locked(lock_of(node), progress), progress.step(f"started {name}"):
+    with owned(node, progress), progress.step(f"started {name}"):
         start(node, programs, name)
 
 
@@ -369,5 +386,4 @@ def load(node: Node, paths: list[Path], progress: Progress) -> None:
     for path in paths:
         if not path.is_file():
             raise ClusterError(f"{path} is no file: name image archives, as hack/images build writes them")
-        with progress.step(f"loaded {path.name}"):
-            import_image(node, path)
+        progress.line(f"loaded {', '.join(import_image(node, path))} from {path.name}")

@@ -29,6 +29,7 @@ PROGRAMS = {
     "unshare": "util-linux",
     "mount": "mount",
 }
+NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "mount", "-t", "proc", "proc", "/proc")
 OLDEST_GO = (1, 21)  # the first that fetches the toolchain that go.mod asks for
 BUILD_DISK_BYTES = 12 << 30
 RUN_DISK_BYTES = 6 << 30
@@ -44,6 +45,8 @@ def check(folder: Path, *, to_run: bool, to_build: bool, progress: Progress) -> 
         )
     if to_run and os.geteuid() != 0:
         missing.append("root (it makes network namespaces, mounts and cgroups)")
+    elif to_run and subprocess.run(NAMESPACES, capture_output=True, check=False).returncode != 0:
+        missing.append("the right to make namespaces (in a container: a privileged one)")
     if to_build and (fault := go_fault()):
         missing.append(fault)
     if to_run and (packages := missing_packages()):
