@@ -1,7 +1,7 @@
 """A node's life: up, down, restart, kill; what each does in which order, and how long it waits.
 
 Called by __main__.py; uses build/images/knative for what is built, box for namespaces and processes, components for
-command lines, api for the Kubernetes API. A node is complete when `ready.json` exists; a run folder without it is an
+command lines, install for what goes into Kubernetes. A node is complete when the file `ready` exists; a run folder without it is an
 interrupted start, which the next `up` clears away. One command at a time works on a node (a lock file).
 """
 
@@ -10,9 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
-import http.client
 import json
-import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -20,17 +18,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from realnode import api, box, build, components, images, knative, needs, pki
-from realnode.node import INGRESS_PORT, MOST_NODES, NODE_NAME, ClusterError, Node
+from realnode import api, box, build, components, images, install, knative, needs, pki
+from realnode.node import MOST_NODES, ClusterError, Node
 from realnode.progress import Progress, read
 
 API_READY_S = 60.0
-NODE_READY_S = 90.0
-KNATIVE_READY_S = 240.0
 OWNERS = Path("/run/lock")
 STOP_S = 10.0  # an API server with open watches would take up to a minute
-WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
-KUBE_DNS_ROLE = "system:coredns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +98,7 @@ def up(node: Node, progress: Progress) -> None:
             box.remove(node)
             with dead_named(node):
                 begin(node, built, progress)
+    with locked(node.cache / "build.lock", progress):
         build.forget_older(node.cache, [*built.names(), *used_by_nodes(node.cache)])
 
 
@@ -123,26 +118,31 @@ def dead_named(node: Node) -> Iterator[None]:
 def begin(node: Node, built: Built, progress: Progress) -> None:
     """A node from nothing."""
     node.run.mkdir(parents=True)
+    write_whole(node.origin, json.dumps({"names": built.names(), "programs": str(built.programs)}))
     with progress.step("made certificates, namespaces and the cgroup"):
         pki.write_all(node)
         box.create(node, built.programs / "node" / "pause")
         components.write_configuration(node)
     start(node, built.programs, "containerd")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        importing = pool.submit(import_node_images, node, built.images, progress)
+        importing = pool.submit(install.import_node_images, node, built.images, progress)
         with progress.step("kube-apiserver is ready"):
             for name in ("etcd", "apiserver"):
                 start(node, built.programs, name)
         client = api.Api(node)
-        client.apply_all(dns_role())
+        client.apply_all(install.dns_role())
         for name in components.COMPONENTS:
             start(node, built.programs, name)
-        install_knative(client, built.manifests, importing, progress)
-    wait_for_ingress(node)
-    mark = {"names": built.names(), "programs": str(built.programs), "since": datetime.now(UTC).isoformat()}
-    partial = node.ready_mark.with_suffix(".partial")
-    partial.write_text(json.dumps(mark))
-    partial.rename(node.ready_mark)
+        install.apply_knative(client, built.manifests, importing, progress)
+    install.wait_for_ingress(node)
+    write_whole(node.ready_mark, datetime.now(UTC).isoformat())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The file appears complete or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.rename(path)
 
 
 def resume(node: Node, progress: Progress) -> None:
@@ -155,9 +155,9 @@ def resume(node: Node, progress: Progress) -> None:
             with progress.step(f"started {name}"):
                 start(node, programs, name)
     client = api.Api(node)
-    wait_for_node(client)
-    wait_for_knative(client)
-    wait_for_ingress(node)
+    install.wait_for_node(client)
+    install.wait_for_knative(client)
+    install.wait_for_ingress(node)
     progress.line(f"node {node.index} is up")
 
 
@@ -205,93 +205,6 @@ def containerd_answers(node: Node) -> bool:
     return False
 
 
-def import_node_images(node: Node, folder: Path, progress: Progress) -> None:
-    with progress.step("imported the node's images"):
-        for path in sorted(folder.glob("*.tar")):
-            import_image(node, path)
-
-
-def import_image(node: Node, path: Path) -> list[str]:
-    """Imports one archive and returns the names of the images in it."""
-    command = ("ctr", "--address", node.containerd_socket, "--namespace", "k8s.io", "images", "import", path)
-    return re.findall(r"^unpacking (\S+)", read(command), re.MULTILINE)
-
-
-def install_knative(
-    client: api.Api, manifests: Path, importing: concurrent.futures.Future[None], progress: Progress
-) -> None:
-    """Applies everything but workloads while the images come in, so that no pod has to look for its image twice."""
-    first = json.loads((manifests / "first.json").read_text())
-    rest = json.loads((manifests / "rest.json").read_text())
-    with progress.step("applied Knative's kinds and settings"):
-        client.apply_all(first)
-        for found in first:
-            if found["kind"] == "CustomResourceDefinition":
-                path = f"/apis/{found['apiVersion']}/customresourcedefinitions/{found['metadata']['name']}"
-                client.wait(path, api.lacks("Established"), 30)
-        client.apply_all(found for found in rest if found["kind"] not in WORKLOADS)
-    with progress.step("the node is Ready"):
-        wait_for_node(client)
-    importing.result()
-    with progress.step("Knative Serving, Kourier and Knative Eventing are available"):
-        client.apply_all(found for found in rest if found["kind"] in WORKLOADS)
-        wait_for_knative(client)
-
-
-def dns_role() -> list[api.Object]:
-    rules = [
-        {
-            "apiGroups": [""],
-            "resources": ["endpoints", "services", "pods", "namespaces"],
-            "verbs": ["list", "watch"],
-        },
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
-    ]
-    group = "rbac.authorization.k8s.io"
-    head = {"apiVersion": f"{group}/v1", "metadata": {"name": KUBE_DNS_ROLE}}
-    return [
-        {**head, "kind": "ClusterRole", "rules": rules},
-        {
-            **head,
-            "kind": "ClusterRoleBinding",
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": KUBE_DNS_ROLE},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": KUBE_DNS_ROLE}],
-        },
-    ]
-
-
-def wait_for_node(client: api.Api) -> None:
-    """Ready, and seen alive since this call: right after a restart the condition is still that of the life before."""
-    begin = datetime.now(UTC)
-
-    def is_alive(lease: api.Object) -> str:
-        renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
-        return "" if renewed >= begin else f"was last renewed {renewed.isoformat()}"
-
-    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}"
-    client.wait(path, is_alive, NODE_READY_S)
-    client.wait(f"/api/v1/nodes/{NODE_NAME}", api.lacks("Ready"), NODE_READY_S)
-
-
-def wait_for_knative(client: api.Api) -> None:
-    for namespace in knative.NAMESPACES:
-        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-        client.wait(path, api.all_lack("Available"), KNATIVE_READY_S)
-
-
-def wait_for_ingress(node: Node) -> None:
-    """Kourier answers (404: it knows no such host) at the node's port."""
-
-    def answers() -> bool:
-        connection = http.client.HTTPConnection(node.ip, INGRESS_PORT, timeout=2)
-        with contextlib.suppress(OSError), contextlib.closing(connection):
-            connection.request("GET", "/")
-            return connection.getresponse().status == 404
-        return False
-
-    box.wait_for(answers, f"an answer of the ingress {node.ingress_url}", 60.0)
-
-
 # ---------------------------------------------------------------------------- afterwards
 
 
@@ -301,10 +214,9 @@ def is_complete(node: Node) -> bool:
 
 def programs_of(node: Node) -> Path:
     """The programs that a complete node was made with (a newer source does not change it)."""
-    try:
-        programs = Path(json.loads(node.ready_mark.read_text())["programs"])
-    except OSError as error:
-        raise ClusterError(f"node {node.index} is not up: run hack/cluster up{flag(node)}") from error
+    if not is_complete(node):
+        raise ClusterError(f"node {node.index} is not up: run hack/cluster up{flag(node)}")
+    programs = Path(json.loads(node.origin.read_text())["programs"])
     if not programs.is_dir():
         raise ClusterError(
             f"the programs of node {node.index} are gone ({programs}): run hack/cluster down{flag(node)}"
@@ -317,8 +229,8 @@ def flag(node: Node) -> str:
 
 
 def used_by_nodes(cache: Path) -> Iterator[str]:
-    for path in (Node(index, cache).ready_mark for index in range(MOST_NODES)):
-        if path.exists():
+    for path in (Node(index, cache).origin for index in range(MOST_NODES)):
+        with contextlib.suppress(OSError):  # the node may go while we look
             yield from json.loads(path.read_text())["names"]
 
 
@@ -349,7 +261,7 @@ def restart(node: Node, name: str, progress: Progress) -> None:
             for each in components.COMPONENTS:
                 start(node, programs, each)
             with progress.step("the node is Ready again"):
-                wait_for_node(api.Api(node))
+                install.wait_for_node(api.Api(node))
             return
         known(name)
         with progress.step(f"restarted {name}"):
@@ -386,4 +298,4 @@ def load(node: Node, paths: list[Path], progress: Progress) -> None:
     for path in paths:
         if not path.is_file():
             raise ClusterError(f"{path} is no file: name image archives, as hack/images build writes them")
-        progress.line(f"loaded {', '.join(import_image(node, path))} from {path.name}")
+        progress.line(f"loaded {', '.join(install.import_image(node, path))} from {path.name}")

@@ -95,9 +95,14 @@ class Node:
         return self.run / "pki"
 
     @property
+    def origin(self) -> Path:
+        """Written first by `up`: which built things the node is made of."""
+        return self.run / "origin.json"
+
+    @property
     def ready_mark(self) -> Path:
         """Written last by `up`: without it the run state is that of an interrupted start."""
-        return self.run / "ready.json"
+        return self.run / "ready"
 
     def kubeconfig(self, user: str = "admin") -> Path:
         return self.run / f"{user}.kubeconfig"

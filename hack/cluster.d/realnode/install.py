@@ -1,0 +1,112 @@
+"""What goes into a running Kubernetes to make it a node for tests: images, DNS's role, Knative; and the waits for them.
+
+Called by lifecycle.py. Invariant: everything is applied with force by one field manager, so applying again is safe;
+every wait has a deadline and says what it lacked.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from realnode import api, box, knative
+from realnode.node import INGRESS_PORT, NODE_NAME, Node
+from realnode.progress import Progress, read
+
+NODE_READY_S = 90.0
+KNATIVE_READY_S = 240.0
+INGRESS_READY_S = 60.0
+WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
+DNS_ROLE = "system:coredns"
+
+
+def import_node_images(node: Node, folder: Path, progress: Progress) -> None:
+    with progress.step("imported the node's images"):
+        for path in sorted(folder.glob("*.tar")):
+            import_image(node, path)
+
+
+def import_image(node: Node, path: Path) -> list[str]:
+    """Imports one archive and returns the names of the images in it."""
+    command = ("ctr", "--address", node.containerd_socket, "--namespace", "k8s.io", "images", "import", path)
+    return re.findall(r"^unpacking (\S+)", read(command), re.MULTILINE)
+
+
+def apply_knative(
+    client: api.Api, manifests: Path, importing: concurrent.futures.Future[None], progress: Progress
+) -> None:
+    """Applies everything but workloads while the images come in, so that no pod has to look for its image twice."""
+    first = json.loads((manifests / "first.json").read_text())
+    rest = json.loads((manifests / "rest.json").read_text())
+    with progress.step("applied Knative's kinds and settings"):
+        client.apply_all(first)
+        for found in first:
+            if found["kind"] == "CustomResourceDefinition":
+                path = f"/apis/{found['apiVersion']}/customresourcedefinitions/{found['metadata']['name']}"
+                client.wait(path, api.lacks("Established"), 30)
+        client.apply_all(found for found in rest if found["kind"] not in WORKLOADS)
+    with progress.step("the node is Ready"):
+        wait_for_node(client)
+    importing.result()
+    with progress.step("Knative Serving, Kourier and Knative Eventing are available"):
+        client.apply_all(found for found in rest if found["kind"] in WORKLOADS)
+        wait_for_knative(client)
+
+
+def dns_role() -> list[api.Object]:
+    rules = [
+        {
+            "apiGroups": [""],
+            "resources": ["endpoints", "services", "pods", "namespaces"],
+            "verbs": ["list", "watch"],
+        },
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+    ]
+    group = "rbac.authorization.k8s.io"
+    head = {"apiVersion": f"{group}/v1", "metadata": {"name": DNS_ROLE}}
+    return [
+        {**head, "kind": "ClusterRole", "rules": rules},
+        {
+            **head,
+            "kind": "ClusterRoleBinding",
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": DNS_ROLE},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": DNS_ROLE}],
+        },
+    ]
+
+
+def wait_for_node(client: api.Api) -> None:
+    """Ready, and seen alive since this call: right after a restart the condition is still that of the life before."""
+    begin = datetime.now(UTC)
+
+    def is_alive(lease: api.Object) -> str:
+        renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+        return "" if renewed >= begin else f"was last renewed {renewed.isoformat()}"
+
+    path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}"
+    client.wait(path, is_alive, NODE_READY_S)
+    client.wait(f"/api/v1/nodes/{NODE_NAME}", api.lacks("Ready"), NODE_READY_S)
+
+
+def wait_for_knative(client: api.Api) -> None:
+    for namespace in knative.NAMESPACES:
+        path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        client.wait(path, api.all_lack("Available"), KNATIVE_READY_S)
+
+
+def wait_for_ingress(node: Node) -> None:
+    """Kourier answers (404: it knows no such host) at the node's port."""
+
+    def answers() -> bool:
+        connection = http.client.HTTPConnection(node.ip, INGRESS_PORT, timeout=2)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.request("GET", "/")
+            return connection.getresponse().status == 404
+        return False
+
+    box.wait_for(answers, f"an answer of the ingress {node.ingress_url}", INGRESS_READY_S)
