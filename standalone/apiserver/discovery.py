@@ -6,6 +6,8 @@ routed, and the reverse.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import platform
 from typing import Any
 
@@ -15,7 +17,7 @@ from standalone.apiserver.kinds import Kind
 from standalone.apiserver.kinds_registry import Registry
 from standalone.apiserver.server_types import Request, Response, json_response
 
-KUBERNETES_MINOR = "32"
+KUBERNETES_MINOR = "34"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
 _STATUS_VERBS = ("get", "patch", "update")
 _SUBRESOURCE_KINDS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
@@ -105,7 +107,8 @@ class Discovery:
         return {"name": name, "versions": versions, "preferredVersion": versions[0]}
 
     def _kinds(self, group: str, version: str) -> list[Kind]:
-        return [kind for kind in self._registry.kinds() if (kind.group, kind.version) == (group, version)]
+        found = [kind for kind in self._registry.kinds() if (kind.group, kind.version) == (group, version)]
+        return sorted(found, key=lambda kind: kind.plural)
 
     def _resources(self, group: str, version: str) -> dict[str, Any] | None:
         kinds = self._kinds(group, version)
@@ -113,12 +116,8 @@ class Discovery:
             return None
         grouped = f"{group}/{version}" if group else version
         resources = [item for kind in kinds for item in _legacy(kind)]
-        return {
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": grouped,
-            "resources": resources,
-        }
+        head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {})}
+        return {**head, "groupVersion": grouped, "resources": resources}
 
     def _aggregated(self, which: str, version: str) -> dict[str, Any]:
         groups = [""] if which == "api" else self._registry.groups()
@@ -154,14 +153,22 @@ def _legacy(kind: Kind) -> list[dict[str, Any]]:
         main["shortNames"] = list(kind.short_names)
     if kind.categories:
         main["categories"] = list(kind.categories)
+    if "watch" in kind.verbs:
+        main["storageVersionHash"] = _storage_hash(kind)
     found = [main]
-    for name in kind.subresources:
+    for name in sorted(kind.subresources):
         group, version, shown, verbs = _subresource(kind, name)
         item = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
         if (group, version) != (kind.group, kind.version):
             item |= {"group": group, "version": version}
         found.append(item | {"kind": shown, "verbs": list(verbs)})
     return found
+
+
+def _storage_hash(kind: Kind) -> str:
+    """What tells storage migrations apart: of group, stored version and kind, as Kubernetes computes it."""
+    named = f"{kind.group}/{kind.storage_version}/{kind.kind}"
+    return base64.b64encode(hashlib.sha256(named.encode()).digest()[:8]).decode()
 
 
 def _subresource(kind: Kind, name: str) -> tuple[str, str, str, tuple[str, ...]]:

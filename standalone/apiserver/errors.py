@@ -42,9 +42,10 @@ class StatusError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
-        if self.details:
+        if self.reason:
+            body["reason"] = self.reason
+        if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code
         return body
@@ -84,6 +85,7 @@ def stale(plural: str, group: str, name: str) -> StatusError:
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> StatusError:
     """422 with one cause a field; the message joins them as kubectl prints them."""
     parts = [f"{cause.field}: {cause.message}" if cause.field else cause.message for cause in causes]
+    parts = list(dict.fromkeys(parts))
     text = parts[0] if len(parts) == 1 else "[" + ", ".join(parts) + "]"
     named = f"{kind}.{group}" if group else kind
     details = _details(group, kind, name)
@@ -108,19 +110,40 @@ def unauthorized() -> StatusError:
 
 
 def no_such_path() -> StatusError:
-    return StatusError(404, "NotFound", "the server could not find the requested resource")
+    return StatusError(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def method_not_allowed(message: str) -> StatusError:
-    return StatusError(405, "MethodNotAllowed", message)
+class UnknownPathError(StatusError):
+    """404 for a path that belongs to no group served here: answered as text, as Kubernetes does."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "NotFound", "404 page not found\n")
 
 
-def unsupported_media(message: str) -> StatusError:
-    return StatusError(415, "UnsupportedMediaType", message)
+def method_not_allowed(message: str = "") -> StatusError:
+    """405; without words of its own for a verb that the path does not have."""
+    if message:
+        return StatusError(405, "MethodNotAllowed", message)
+    text = "the server does not allow this method on the requested resource"
+    return StatusError(405, "MethodNotAllowed", text, {})
 
 
-def not_acceptable(message: str) -> StatusError:
-    return StatusError(406, "NotAcceptable", message)
+MEDIA_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+
+
+def unsupported_media(accepted: str = MEDIA_TYPES) -> StatusError:
+    """415 of a body."""
+    text = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+    return StatusError(415, "UnsupportedMediaType", text)
+
+
+def not_acceptable(is_form: bool = False, offered: str = MEDIA_TYPES) -> StatusError:
+    """406: no media type of ``Accept`` is served, or (``is_form``) not in the form asked for, such as a Table."""
+    if is_form:
+        text = f"only the following media types are accepted: {offered}"
+        return StatusError(406, "NotAcceptable", text)
+    text = f"406: Not Acceptable\n\nAvailable representations: {offered}"
+    return StatusError(406, "NotAcceptable", text, {})
 
 
 def expired(message: str, continue_token: str = "") -> StatusError:

@@ -13,6 +13,7 @@ import orjson
 
 from standalone.apiserver import errors, handlers_depth, handlers_schema
 from standalone.apiserver.errors import Cause
+from standalone.apiserver.schema import failure
 from standalone.apiserver.server_types import Request, User
 
 MAX_MANAGER = 128
@@ -47,28 +48,41 @@ def parse_options(request: Request) -> WriteOptions:
     manager = (
         query.get("fieldManager") or request.headers.get("user-agent", "").partition("/")[0] or "unknown"
     )
-    if "fieldManager" in query and (len(manager) > MAX_MANAGER or not manager.isprintable()):
-        text = f"Invalid value: must be printable and no more than {MAX_MANAGER} characters"
-        raise errors.invalid(
-            "PatchOptions", "meta.k8s.io", "", [Cause("fieldManager", "FieldValueInvalid", text)]
-        )
+    kind = _OPTIONS.get(request.method, "CreateOptions")
+    if "fieldManager" in query:
+        _check_manager(manager, kind)
     return WriteOptions(
         user=request.user,
         manager=manager[:MAX_MANAGER],
-        is_dry_run=check_dry_run(query.get("dryRun", "")),
-        validation=handlers_schema.check_mode(query.get("fieldValidation", "")),
+        is_dry_run=check_dry_run(query.get("dryRun", ""), kind),
+        validation=handlers_schema.check_mode(query.get("fieldValidation", ""), kind),
         force=request.is_set("force") if "force" in query else False,
         warnings=request.warnings,
     )
 
 
-def check_dry_run(value: str) -> bool:
+_OPTIONS = {"PUT": "UpdateOptions", "PATCH": "PatchOptions"}
+
+
+def _check_manager(manager: str, kind: str) -> None:
+    if len(manager.encode()) > MAX_MANAGER:
+        text = f"Too long: may not be more than {MAX_MANAGER} bytes"
+        cause = Cause("fieldManager", "FieldValueTooLong", text)
+        raise errors.invalid(kind, "meta.k8s.io", "", [cause])
+    for place, char in enumerate(manager):
+        if not char.isprintable():
+            shown = failure.shown(manager)
+            text = f"Invalid value: {shown}: invalid character U+{ord(char):04X} (at position {place})"
+            cause = Cause("fieldManager", "FieldValueInvalid", text)
+            raise errors.invalid(kind, "meta.k8s.io", "", [cause])
+
+
+def check_dry_run(value: str, kind: str) -> bool:
     """Whether a ``dryRun`` asks for a dry run. Raises 422 for anything but ``All``."""
     if value not in ("", "All"):
-        text = f'Unsupported value: "{value[:40]}": supported values: "All"'
-        raise errors.invalid(
-            "CreateOptions", "meta.k8s.io", "", [Cause("dryRun", "FieldValueNotSupported", text)]
-        )
+        text = f'Unsupported value: ["{value[:40]}"]: supported values: "All"'
+        cause = Cause("dryRun", "FieldValueNotSupported", text)
+        raise errors.invalid(kind, "meta.k8s.io", "", [cause])
     return value == "All"
 
 
@@ -82,10 +96,7 @@ def decode(request: Request) -> Any:
     if media == PROTOBUF:
         return _decode_protobuf(request.body)
     if media and not media.endswith("json") and media != "application/octet-stream":
-        raise errors.unsupported_media(
-            f"the body of the request was in an unknown format ({media[:80]}) - accepted media types include: "
-            "application/json, application/yaml"
-        )
+        raise errors.unsupported_media()
     return decode_json(request.body)
 
 

@@ -17,6 +17,7 @@ from standalone.apiserver import (
     handlers_read,
     handlers_rules,
     store_selection,
+    watch_rendering,
 )
 from standalone.apiserver.admission import Call
 from standalone.apiserver.deletion import DeleteOptions, Outcome
@@ -124,7 +125,7 @@ async def delete_collection(context: Context, deleter: Deleter, target: Target, 
     version = context.store.version
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(entry: Entry) -> bytes | None:
+    async def one(entry: Entry) -> Entry | None:
         async with gate:
             try:
                 deleted = await deleter.delete(
@@ -134,10 +135,10 @@ async def delete_collection(context: Context, deleter: Deleter, target: Target, 
                 if error.code == 404:
                     return None
                 raise
-            return deleted.entry.raw_as(target.kind.api_version)
+            return deleted.entry
 
     deleted = await asyncio.gather(*(one(entry) for entry in entries))
-    items = b",".join(raw for raw in deleted if raw is not None)
+    items = watch_rendering.render_items(target.kind, [entry for entry in deleted if entry is not None])
     head = f'{{"kind":"{target.kind.list_kind}","apiVersion":"{target.kind.api_version}",'
     head += f'"metadata":{{"resourceVersion":"{version}"}},"items":['
     return Response(200, head.encode() + items + b"]}")

@@ -9,17 +9,14 @@ status changes (for kinds that keep one); a write of ``status`` changes no spec 
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from standalone.apiserver import errors, selectors
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind
+from standalone.apiserver.schema import failure, names
 from standalone.apiserver.store_entries import Obj
 
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_SERVICE = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _GENERATED = frozenset(
     [
         "Deployment",
@@ -38,6 +35,9 @@ _GENERATED = frozenset(
         "ValidatingWebhookConfiguration",
     ]
 )
+_STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
+_PLAIN_FINALIZERS = ("apiextensions.k8s.io", "admissionregistration.k8s.io")
+"""Groups whose finalizers may be any qualified name, as those of custom resources."""
 _FREE_STATUS = frozenset(("Pod", "Node"))
 MAX_ANNOTATION_BYTES = 256 * 1024
 
@@ -56,7 +56,6 @@ def prepare_create(kind: Kind, obj: Obj, namespace: str, stamp: str, uid: str) -
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",
-        "generation",
         "resourceVersion",
     ):
         metadata.pop(name, None)
@@ -77,14 +76,14 @@ def check_namespace(kind: Kind, metadata: Obj, namespace: str) -> None:
     given = metadata.get("namespace")
     if kind.namespaced and given not in (None, "", namespace):
         raise errors.bad_request(
-            f"the namespace of the provided object does not match the namespace sent on the request"
-            f" ({given!s:.63} against {namespace})"
+            "the namespace of the provided object does not match the namespace sent on the request"
         )
 
 
 def prepare_update(kind: Kind, old: Obj, new: Obj, subresource: str) -> None:
-    """Keep in ``new`` what this write must not change."""
+    """Keep in ``new`` what this write must not change. Raises 409 for another uid, 422 for a deletion by update."""
     before, after = old["metadata"], new["metadata"]
+    _check_not_deleted(kind, before, after)
     if after.get("uid") not in (None, "", before["uid"]):
         why = f"Precondition failed: UID in precondition: {after['uid']}, UID in object meta: {before['uid']}"
         raise errors.conflict(kind.plural, kind.group, before["name"], why)
@@ -109,6 +108,17 @@ def prepare_update(kind: Kind, old: Obj, new: Obj, subresource: str) -> None:
         after["generation"] = before["generation"]
     if has_generation(kind) and subresource != "status" and _spec_changed(old, new):
         after["generation"] = before.get("generation", 0) + 1
+
+
+def _check_not_deleted(kind: Kind, before: Obj, after: Obj) -> None:
+    """An update deletes nothing: what says so cannot be added."""
+    causes = [
+        _invalid(f"metadata.{name}", after[name], "field is immutable")
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds")
+        if after.get(name) is not None and before.get(name) is None
+    ]
+    if causes:
+        raise errors.invalid(kind.kind, kind.group, before["name"], causes)
 
 
 def _keep_all_but_status(kind: Kind, old: Obj, new: Obj) -> None:
@@ -143,14 +153,19 @@ def _spec_changed(old: Obj, new: Obj) -> bool:
 
 def validate(kind: Kind, metadata: Obj) -> list[Cause]:
     """What is malformed in name, labels, annotations, owners and finalizers."""
-    causes = _check_name(kind, metadata.get("name"))
+    causes = _check_name(kind, metadata)
     causes += _check_labels(metadata.get("labels"))
     causes += _check_annotations(metadata.get("annotations"))
     if metadata.get("ownerReferences"):
         causes += _check_owners(metadata["ownerReferences"])
     for name in metadata.get("finalizers") or ():
-        if not isinstance(name, str) or selectors.label_key_problem(name):
-            causes.append(_invalid("metadata.finalizers", name, "name part must be a qualified name"))
+        if why := selectors.label_key_problem(name):
+            causes.append(_invalid("metadata.finalizers", name, why))
+    if not kind.is_custom and kind.group not in _PLAIN_FINALIZERS:
+        for index, name in enumerate(metadata.get("finalizers") or ()):
+            if "/" not in name and name not in _STANDARD_FINALIZERS:
+                text = "name is neither a standard finalizer name nor is it fully qualified"
+                causes.append(_invalid(f"metadata.finalizers[{index}]", name, text))
     return causes
 
 
@@ -163,39 +178,38 @@ def validate_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
     if not added:
         return []
     text = "no new finalizers can be added if the object is being deleted, found new finalizers "
-    return [Cause("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}{added}")]
+    listed = ", ".join(f'"{name}"' for name in added)
+    return [Cause("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}[]string{{{listed}}}")]
 
 
-def _check_name(kind: Kind, name: Any) -> list[Cause]:
+def _check_name(kind: Kind, metadata: Obj) -> list[Cause]:
+    name, prefix = metadata.get("name"), metadata.get("generateName")
+    causes = []
+    if isinstance(prefix, str) and prefix and (why := _name_problem(kind, _masked(prefix))):
+        causes.append(_invalid("metadata.generateName", prefix, why))
     if not isinstance(name, str) or not name:
-        return [
-            Cause("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
-        ]
+        text = "Required value: name or generateName is required"
+        return [Cause("metadata.name", "FieldValueRequired", text)]
+    if why := _name_problem(kind, name):
+        causes.append(_invalid("metadata.name", name, why))
+    return causes
+
+
+def _masked(prefix: str) -> str:
+    """A prefix as a name: what follows its last dash is still to come."""
+    return f"{prefix[:-2]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
+
+
+def _name_problem(kind: Kind, name: str) -> str:
     if kind.group == "rbac.authorization.k8s.io":
-        bad = name in (".", "..") or "/" in name or "%" in name
-        return [_invalid("metadata.name", name, "may not contain '/' or '%'")] if bad else []
-    pattern, limit, rule = _SUBDOMAIN, 253, _SUBDOMAIN_RULE
-    if kind.kind == "Namespace" and not kind.group:
-        pattern, limit, rule = _LABEL, 63, _LABEL_RULE
-    elif kind.kind == "Service" and not kind.group:
-        pattern, limit, rule = _SERVICE, 63, _SERVICE_RULE
-    if len(name) > limit:
-        return [_invalid("metadata.name", name, f"must be no more than {limit} characters")]
-    return [] if pattern.fullmatch(name) else [_invalid("metadata.name", name, rule)]
-
-
-_SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
-    "and end with an alphanumeric character (e.g. 'example.com')"
-)
-_LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
-    "with an alphanumeric character (e.g. 'my-name',  or '123-abc')"
-)
-_SERVICE_RULE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
-    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123')"
-)
+        if name in (".", ".."):
+            return f"may not be '{name}'"
+        return next((f"may not contain '{char}'" for char in "/%" if char in name), "")
+    if (kind.group, kind.kind) == ("", "Namespace"):
+        return names.label_problem(name)
+    if (kind.group, kind.kind) == ("", "Service"):
+        return names.service_problem(name)
+    return names.subdomain_problem(name)
 
 
 def _check_labels(labels: Any) -> list[Cause]:
@@ -239,19 +253,35 @@ def _check_owners(owners: Any) -> list[Cause]:
     if not isinstance(owners, list):
         return [_invalid("metadata.ownerReferences", owners, "must be a list")]
     causes = []
-    for index, owner in enumerate(owners):
-        for name in ("apiVersion", "kind", "name", "uid"):
-            if not isinstance(owner, dict) or not isinstance(owner.get(name), str) or not owner[name]:
-                path = f"metadata.ownerReferences[{index}].{name}"
-                causes.append(
-                    Cause(path, "FieldValueInvalid", f'Invalid value: "": {name} must not be empty')
-                )
-    if sum(1 for owner in owners if isinstance(owner, dict) and owner.get("controller")) > 1:
-        text = "Only one reference can have Controller set to true"
-        causes.append(_invalid("metadata.ownerReferences", None, text))
+    for owner in owners:
+        causes += _check_owner(owner)
+    if len(_controllers(owners)) > 1:
+        first, second = (f"{owner['kind']}/{owner['name']}" for owner in _controllers(owners)[:2])
+        text = "Only one reference can have Controller set to true. Found \"true\" in references for "
+        causes.append(_invalid("metadata.ownerReferences", owners, f"{text}{first} and {second}"))
+    return causes
+
+
+def _controllers(owners: list[Any]) -> list[Obj]:
+    return [owner for owner in owners if isinstance(owner, dict) and owner.get("controller") is True]
+
+
+def _check_owner(owner: Any) -> list[Cause]:
+    if not isinstance(owner, dict):
+        return [_invalid("metadata.ownerReferences", owner, "must be an object")]
+    path, causes = "metadata.ownerReferences", []
+    version = owner.get("apiVersion")
+    if not isinstance(version, str) or not version or version.count("/") > 1 or version.endswith("/"):
+        causes.append(_invalid(f"{path}.apiVersion", version or "", "version must not be empty"))
+    for name in ("kind", "name", "uid"):
+        if not isinstance(owner.get(name), str) or not owner[name]:
+            causes.append(_invalid(f"{path}.{name}", owner.get(name) or "", "must not be empty"))
+    if (version, owner.get("kind")) in (("v1", "Event"), ("events.k8s.io/v1", "Event")):
+        group = version.rpartition("/")[0]
+        text = f"{group}/v1, Kind=Event is disallowed from being an owner"
+        causes.append(_invalid(path, owner, text))
     return causes
 
 
 def _invalid(path: str, value: object, text: str) -> Cause:
-    shown = f'"{value[:300]}"' if isinstance(value, str) else "null" if value is None else str(value)[:300]
-    return Cause(path, "FieldValueInvalid", f"Invalid value: {shown}: {text}")
+    return Cause(path, "FieldValueInvalid", f"Invalid value: {failure.shown(value)}: {text}")

@@ -40,11 +40,8 @@ async def patch(context: Context, writer: Writer, target: Target, request: Reque
 
 def parse(kind: Kind, media: str, request: Request) -> Change:
     """The change a patch body describes. Raises 400 or 415."""
-    if media == STRATEGIC and kind.is_custom:
-        raise _unsupported(media, [JSON_PATCH, MERGE, APPLY[0]])
-    if media not in (JSON_PATCH, MERGE, STRATEGIC):
-        accepted = [JSON_PATCH, MERGE, *([] if kind.is_custom else [STRATEGIC]), APPLY[0]]
-        raise _unsupported(media, accepted)
+    if media not in (JSON_PATCH, MERGE, STRATEGIC) or (media == STRATEGIC and kind.is_custom):
+        raise _unsupported(kind)
     if not request.body:
         raise errors.bad_request("the body is empty: a patch was expected")
     body = handlers_body.decode_json(request.body)
@@ -153,11 +150,10 @@ def _quoted(manager: str) -> str:
     return manager if name.startswith('"') else f'"{name}"' + (f" {rest}" if rest else "")
 
 
-def _unsupported(media: str, accepted: list[str]) -> errors.StatusError:
-    return errors.unsupported_media(
-        f"the body of the request was in an unknown format ({media[:80]}) - accepted media types include: "
-        + ", ".join(accepted)
-    )
+def _unsupported(kind: Kind) -> errors.StatusError:
+    if not kind.is_custom:
+        return errors.StatusError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
+    return errors.unsupported_media(", ".join((JSON_PATCH, MERGE, APPLY[0])))
 
 
 def _options_error(field: str, text: str) -> errors.StatusError:

@@ -36,10 +36,10 @@ def get(context: Context, target: Target, request: Request) -> Response:
 
 
 def _check_not_future(context: Context, request: Request) -> int | None:
-    version = request.number("resourceVersion")
+    version = _version(request)
     if version is not None and version > context.store.version:
         causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
-        message = f"Too large resource version: {version}, current: {context.store.version}"
+        message = f"Timeout: Too large resource version: {version}, current: {context.store.version}"
         raise errors.StatusError(504, "Timeout", message, {"causes": causes, "retryAfterSeconds": 1})
     return version
 
@@ -50,11 +50,13 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
         return watch(context, target, request)
     selection = store_selection.parse(request, target.kind, target.namespace or None)
     flavor = parse_flavor(request)
-    limit = min(request.number("limit") or 0, MAX_LIMIT)
+    limit = max(0, min(request.integer("limit") or 0, MAX_LIMIT))
+    request.integer("timeoutSeconds")
     token = request.query.get("continue", "")
     now = asyncio.get_running_loop().time()
     scope = f"{target.kind.resource}|{selection.group_key}"
     if token:
+        _check_page(request)
         identifier, snapshot, position = context.pages.find(token, scope, now)
         entries, version = snapshot.entries, snapshot.version
     else:
@@ -73,6 +75,28 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
     return Response(
         200, watch_rendering.render_list(target.kind, page, flavor, context.now, metadata, include)
     )
+
+
+def _version(request: Request) -> int | None:
+    try:
+        return request.number("resourceVersion")
+    except errors.StatusError as error:
+        raise errors.bad_request(f"invalid resource version: {error.message}") from error
+
+
+def _check_page(request: Request) -> None:
+    """What may not be asked for together with ``continue``."""
+    version, match = request.query.get("resourceVersion", ""), request.query.get("resourceVersionMatch", "")
+    causes = []
+    if match:
+        if not version:
+            text = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+            causes.append(errors.Cause("resourceVersionMatch", "FieldValueForbidden", text))
+        text = "Forbidden: resourceVersionMatch is forbidden when continue is provided"
+        causes.append(errors.Cause("resourceVersionMatch", "FieldValueForbidden", text))
+        raise errors.invalid("ListOptions", "meta.k8s.io", "", causes)
+    if version not in ("", "0"):
+        raise errors.bad_request("specifying resource version is not allowed when using continue")
 
 
 def _check_match(context: Context, request: Request) -> None:
@@ -105,7 +129,11 @@ def _check_watch_options(request: Request) -> bool:
         return False
     if match != "NotOlderThan":
         text = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise _wrong_option("resourceVersionMatch", text)
+        causes = [errors.Cause("resourceVersionMatch", "FieldValueForbidden", text)]
+        if match:
+            text = f'Unsupported value: "{match[:40]}": supported values: "NotOlderThan"'
+            causes.append(errors.Cause("resourceVersionMatch", "FieldValueNotSupported", text))
+        raise errors.invalid("ListOptions", "meta.k8s.io", "", causes)
     return request.is_set("sendInitialEvents")
 
 
@@ -132,7 +160,7 @@ def watch(context: Context, target: Target, request: Request) -> Stream:
     selection = store_selection.parse(request, target.kind, target.namespace or None, target.name)
     flavor = parse_flavor(request)
     view = View(target.kind, selection, flavor, request.query.get("includeObject", ""))
-    timeout_s = request.number("timeoutSeconds") or random.randint(MIN_WATCH_S, 2 * MIN_WATCH_S)
+    timeout_s = max(0, request.integer("timeoutSeconds") or 0) or random.randint(MIN_WATCH_S, 2 * MIN_WATCH_S)
     wants_bookmarks = (
         request.is_set("allowWatchBookmarks") if "allowWatchBookmarks" in request.query else False
     )

@@ -32,12 +32,12 @@ def schema_of(kind: Kind) -> Obj | None:
     return kind.schema if kind.is_custom else _core_schema(kind.group, kind.version, kind.kind)
 
 
-def check_mode(mode: str) -> str:
+def check_mode(mode: str, options: str) -> str:
     """``fieldValidation`` of a request. Raises 422 for another word."""
     if mode not in MODES:
-        text = f'Unsupported value: "{mode[:40]}": supported values: "Ignore", "Strict", "Warn"'
+        text = f'Unsupported value: "{mode[:40]}": supported values: "", "Ignore", "Strict", "Warn"'
         raise errors.invalid(
-            "CreateOptions", "meta.k8s.io", "", [Cause("fieldValidation", "FieldValueNotSupported", text)]
+            options, "meta.k8s.io", "", [Cause("fieldValidation", "FieldValueNotSupported", text)]
         )
     return mode or "Warn"
 
@@ -95,8 +95,13 @@ def raise_invalid(kind: Kind, obj: Obj, causes: list[Cause]) -> None:
         raise errors.invalid(kind.kind, kind.group, name, causes)
 
 
-def read_object(value: Any, kind: Kind, target_name: str) -> Obj:
-    """Check that a decoded body is an object of this kind. Raises 400."""
+def read_object(value: Any, kind: Kind, target_name: str, needs_name: bool = False) -> Obj:
+    """Check that a decoded body is an object of this kind. Raises 400.
+
+    Without a name it is the one of ``target_name``, unless it ``needs_name``.
+    """
+    if value is None and not kind.is_custom:
+        value = {}
     if not isinstance(value, dict):
         raise errors.bad_request(f"the body must be a JSON object, a {kind.kind} was expected")
     if value.get("metadata") is None:
@@ -117,7 +122,13 @@ def read_object(value: Any, kind: Kind, target_name: str) -> Obj:
             metadata.pop(field, None)
         elif not isinstance(metadata[field], str):
             raise errors.bad_request(f"metadata.{field} must be a string")
-    if target_name and metadata.setdefault("name", target_name) != target_name:
+    if target_name and not metadata.get("name"):
+        if needs_name:
+            raise errors.bad_request(
+                f"the name of the object ({target_name} based on URL) was undeterminable: name must be provided"
+            )
+        metadata["name"] = target_name
+    if target_name and metadata["name"] != target_name:
         raise errors.bad_request(
             f"the name of the object ({metadata['name'][:253]}) does not match the name on the URL ({target_name})"
         )

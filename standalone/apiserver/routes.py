@@ -32,7 +32,7 @@ from standalone.apiserver.handlers_write import Writer, Written
 from standalone.apiserver.kinds_core import REVIEW_GROUPS
 from standalone.apiserver.routes_target import Target
 from standalone.apiserver.server_http import Answer
-from standalone.apiserver.server_types import Request, Response, User
+from standalone.apiserver.server_types import TEXT, Request, Response, User
 from standalone.apiserver.store_entries import Obj
 
 HEALTH = ("/healthz", "/livez", "/readyz")
@@ -63,6 +63,8 @@ class Router:
         if path.startswith(HEALTH):
             return self._health(request)
         if path == "/version" or path == "/version/":
+            if request.method not in ("GET", "HEAD"):
+                raise errors.method_not_allowed()
             return discovery.version()
         self._authenticate(request)
         if path.startswith(("/api/", "/apis/")):
@@ -71,16 +73,22 @@ class Router:
                 return self._serve(target, request)
         found = self._other(request)
         if found is None:
-            raise errors.no_such_path()
+            raise self._nowhere(path)
         return found
+
+    def _nowhere(self, path: str) -> errors.StatusError:
+        """404: a Status below a group that is served, else plain text."""
+        parts = path.strip("/").split("/")
+        served = parts[0] == "api" or (parts[0] == "apis" and parts[1] in self._context.registry.groups())
+        return errors.no_such_path() if len(parts) > 1 and served else errors.UnknownPathError()
 
     def _health(self, request: Request) -> Response:
         failure = self._context.store.failure
         if failure and request.path.startswith(("/healthz", "/readyz")):
-            return Response(500, f"[-]storage failed: {failure}\nhealthz check failed".encode(), "text/plain")
+            return Response(500, f"[-]storage failed: {failure}\nhealthz check failed".encode(), TEXT)
         if "verbose" in request.query:
-            return Response(200, b"[+]ping ok\n[+]storage ok\nhealthz check passed\n", "text/plain")
-        return Response(200, b"ok", "text/plain")
+            return Response(200, b"[+]ping ok\n[+]storage ok\nhealthz check passed\n", TEXT)
+        return Response(200, b"ok", TEXT)
 
     def _authenticate(self, request: Request) -> None:
         given = request.headers.get("authorization", "")
@@ -104,8 +112,6 @@ class Router:
             request.user = User(name, groups)
 
     def _other(self, request: Request) -> Answer | Awaitable[Answer] | None:
-        if request.method not in ("GET", "HEAD"):
-            return None
         path = request.path
         if path.startswith("/openapi/"):
             return self._openapi.answer(request)
@@ -135,7 +141,7 @@ class Router:
             namespace, rest = rest[1], rest[2:]
         kind = self._context.registry.route(group, version, rest[0])
         if kind is None or (namespace is not None and not kind.namespaced):
-            raise errors.no_such_path()
+            raise self._nowhere(request.path)
         if not kind.namespaced:
             namespace = ""
         name, subresource = (rest[1] if len(rest) > 1 else ""), (rest[2] if len(rest) > 2 else "")
@@ -147,13 +153,13 @@ class Router:
         method, kind = request.method, target.kind
         if kind.group in REVIEW_GROUPS:
             if method != "POST" or target.name:
-                raise errors.method_not_allowed("reviews can only be created")
+                raise errors.method_not_allowed()
             return handlers_reviews.review(self._context, target, request)
         if target.name and kind.namespaced and target.namespace is None:
             raise errors.no_such_path()
         if target.subresource:
             return self._serve_subresource(target, request)
-        if method in ("GET", "HEAD"):
+        if method == "GET":
             if not target.name:
                 return handlers_read.list_or_watch(self._context, target, request)
             if request.query_text and request.is_set("watch"):
@@ -170,7 +176,7 @@ class Router:
             return self._replace(target, request)
         if method == "PATCH" and target.name:
             return self._patch(target, request)
-        raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+        raise errors.method_not_allowed()
 
     def _serve_subresource(self, target: Target, request: Request) -> Answer | Awaitable[Answer]:
         name, method = target.subresource, request.method
@@ -199,11 +205,11 @@ class Router:
                 return handlers_pods.bind(self._writer, target, request)
             if name == "token":
                 return handlers_reviews.issue_token(self._context, target, request)
-        raise errors.method_not_allowed("the server does not allow this method on the requested resource")
+        raise errors.method_not_allowed()
 
     async def _create(self, target: Target, request: Request) -> Response:
         if target.kind.namespaced and target.namespace is None:
-            raise errors.bad_request("an empty namespace may not be set during creation")
+            raise errors.method_not_allowed()
         options = handlers_body.parse_options(request)
         obj = self._read(target, request, options, "")
         return self._written(target, await self._writer.create(target, obj, options))
@@ -220,7 +226,7 @@ class Router:
         value = handlers_body.decode(request)
         mode = options.validation
         twice = handlers_body.find_duplicates(request.body, value) if mode != "Ignore" else []
-        obj = handlers_schema.read_object(value, target.kind, name)
+        obj = handlers_schema.read_object(value, target.kind, name, needs_name=True)
         if twice:
             complaints = [f'duplicate field "{path}"' for path in twice]
             handlers_schema.complain(target.kind, complaints, mode, options.warnings)

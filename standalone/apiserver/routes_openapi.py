@@ -137,9 +137,7 @@ def _choose(request: Request, more: tuple[str, ...]) -> str:
         media = item.partition(";")[0].strip().lower()
         if media in _JSON_ACCEPTED or media in more:
             return media
-    raise errors.not_acceptable(
-        f"only the following media types are accepted: {', '.join(('application/json', *more))}"
-    )
+    raise errors.not_acceptable(offered=", ".join(("application/json", *more)))
 
 
 def _has(request: Request, tag: str) -> bool:

@@ -66,8 +66,4 @@ def parse_flavor(request: Request) -> Flavor:
             and named.get("v") in ("v1", "v1beta1")
         ):
             return Flavor(wanted)
-    if "yaml" in accept or "protobuf" in accept:
-        raise errors.not_acceptable(
-            "only the following media types are accepted: application/json (this server sends no protobuf and no YAML)"
-        )
-    raise errors.not_acceptable("only the following media types are accepted: application/json")
+    raise errors.not_acceptable(is_form="as=" in accept)

@@ -59,9 +59,9 @@ class _LabelParser:
             if token == "":
                 break
             if token != ",":
-                raise self._found(token, "',' or 'end of string'")
-            if not self._peek():
-                raise self._found("", "identifier after ','")
+                raise SelectorError(f"found '{token}', expected: ',' or 'end of string'")
+            if self._peek() in ("", ","):
+                raise SelectorError(f"found '{self._peek()}', expected: identifier after ','")
         return tests
 
     def _requirement(self) -> _Test:
@@ -75,34 +75,34 @@ class _LabelParser:
             return lambda labels: key in labels
         self._at += 1
         if operator in ("in", "notin"):
-            return _membership(key, self._values(), operator == "in")
+            return _membership(key, self._values(key), operator == "in")
         if operator in ("=", "==", "!="):
-            value = self._exact_value()
+            value = self._exact_value(key)
             return _membership(key, frozenset((value,)), operator != "!=")
         if operator in (">", "<"):
             return _comparison(key, operator, self._next())
-        raise self._found(operator, "in, notin, =, ==, !=, <, >")
+        raise self._found(operator, "in, notin, =, ==, !=, gt, lt")
 
-    def _values(self) -> frozenset[str]:
+    def _values(self, key: str) -> frozenset[str]:
         if (token := self._next()) != "(":
-            raise self._found(token, "'('")
+            raise SelectorError(f"unable to parse requirement: found '{token}' expected: '('")
         values = set()
         while True:
             token = self._peek()
             if token in (",", ")"):
                 values.add("")
             else:
-                values.add(_checked_value(self._identifier()))
+                values.add(_checked_value(key, self._identifier()))
             token = self._next()
             if token == ")":
                 return frozenset(values)
             if token != ",":
                 raise self._found(token, "',' or ')'")
 
-    def _exact_value(self) -> str:
+    def _exact_value(self, key: str) -> str:
         if self._peek() in ("", ","):
             return ""
-        return _checked_value(self._identifier())
+        return _checked_value(key, self._identifier())
 
     def _identifier(self) -> str:
         token = self._next()
@@ -112,7 +112,7 @@ class _LabelParser:
 
     def _key(self, token: str) -> str:
         if token == "" or token[0] in _OPERATORS:
-            raise self._found(token, "!, identifier, or 'end of string'")
+            raise SelectorError(f"found '{token}', expected: !, identifier, or 'end of string'")
         problem = label_key_problem(token)
         if problem:
             raise SelectorError(
@@ -152,7 +152,7 @@ def _membership(key: str, values: frozenset[str], is_in: bool) -> _Test:
 def _comparison(key: str, operator: str, text: str) -> _Test:
     if not _INTEGER.fullmatch(text):
         raise SelectorError(
-            f"unable to parse requirement: values[0][{key}]: Invalid value: {_quote(text)}: "
+            f"unable to parse requirement: values[0]: Invalid value: {_quote(text)}: "
             "for 'Gt', 'Lt' operators, the value must be an integer"
         )
     limit = int(text)
@@ -168,36 +168,52 @@ def _comparison(key: str, operator: str, text: str) -> _Test:
 
 def label_key_problem(key: str) -> str:
     """Why ``key`` is not a label key (``[prefix/]name``), or empty."""
+    if key.count("/") > 1:
+        return f"a qualified name {_NAME_RULE} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
     prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > 253 or not _PREFIX.fullmatch(prefix)):
-        return "prefix part must be a lowercase RFC 1123 subdomain (e.g. 'example.com')"
+    if slash and not prefix:
+        return "prefix part must be non-empty"
+    if len(prefix) > 253:
+        return "prefix part must be no more than 253 characters"
+    if slash and not _PREFIX.fullmatch(prefix):
+        return f"prefix part {_PREFIX_RULE}"
+    if not name:
+        return f"name part must be non-empty, name part {_NAME_RULE}" if slash else f"name part {_NAME_RULE}"
     if len(name) > 63:
-        return "name part must be no more than 63 bytes"
-    if not _NAME.fullmatch(name):
-        return (
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-            "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc')"
-        )
-    return ""
+        return "name part must be no more than 63 characters"
+    return "" if _NAME.fullmatch(name) else f"name part {_NAME_RULE}"
+
+
+_NAME_RULE = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
+    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_PREFIX_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
 
 
 def label_value_problem(value: str) -> str:
     """Why ``value`` is not a label value, or empty."""
     if len(value) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if value and not _NAME.fullmatch(value):
         return (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-            "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345')"
+            "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+            "validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
         )
     return ""
 
 
-def _checked_value(value: str) -> str:
+def _checked_value(key: str, value: str) -> str:
     problem = label_value_problem(value)
     if problem:
         raise SelectorError(
-            f"unable to parse requirement: values[0]: Invalid value: {_quote(value)}: {problem}"
+            f"unable to parse requirement: values[0][{key}]: Invalid value: {_quote(value)}: {problem}"
         )
     return value
 
@@ -232,14 +248,20 @@ class FieldSelector:
         return next((term.value for term in self.terms if term.path == path and term.is_equal), None)
 
 
-def parse_fields(text: str, supported: Collection[str] | None = None) -> FieldSelector:
-    """The predicate of a field selector. With ``supported``, another path is refused as Kubernetes does."""
+def parse_fields(
+    text: str, supported: Collection[str] | None = None, *, is_plain: bool = False
+) -> FieldSelector:
+    """The predicate of a field selector. With ``supported``, another path is refused as Kubernetes does.
+
+    ``is_plain``: of a kind that has no fields of its own, whose refusal is worded differently.
+    """
     terms = tuple(_field_term(part) for part in _split_fields(text))
     for term in terms:
         if supported is not None and term.path not in supported:
-            raise SelectorError(
-                f"field label not supported: {term.path} (supported: {', '.join(sorted(supported))})"
-            )
+            if is_plain:
+                known = ", ".join(f'"{path}"' for path in _EVERY)
+                raise SelectorError(f'"{term.path}" is not a known field selector: only {known}')
+            raise SelectorError(f"field label not supported: {term.path}")
     return FieldSelector(terms)
 
 
@@ -304,6 +326,11 @@ _CORE: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "ReplicaSet"): ("status.replicas",),
     ("batch", "Job"): ("status.successful",),
 }
+
+
+def has_own_fields(group: str, kind: str) -> bool:
+    """Whether a built-in kind can be selected by more than name and namespace."""
+    return (group, kind) in _CORE
 
 
 def supported_fields(group: str, kind: str, selectable: Collection[str] = ()) -> frozenset[str]:

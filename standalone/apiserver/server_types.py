@@ -7,6 +7,7 @@ Invariant: a ``Response`` is complete bytes; a ``Stream`` is started once and ow
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ import orjson
 from standalone.apiserver import errors
 
 JSON = "application/json"
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,17 @@ class Request:
         if not text:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 18:
-            raise errors.bad_request(
-                f"invalid value {text[:40]!r} for parameter {name}: must be a non-negative integer"
-            )
+            wrong = f'{name}: Invalid value: "{text[:40]}"'
+            raise errors.bad_request(f'{wrong}: strconv.ParseUint: parsing "{text[:40]}": invalid syntax')
+        return int(text)
+
+    def integer(self, name: str) -> int | None:
+        """A parameter as an integer, None when absent. Raises 400."""
+        text = self.query.get(name)
+        if not text:
+            return None
+        if not _INTEGER.fullmatch(text):
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{text[:40]}": invalid syntax')
         return int(text)
 
 
@@ -130,6 +141,8 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def error_response(error: errors.StatusError) -> Response:
     """The answer to a ``StatusError``, with ``Retry-After`` where the error names a wait."""
+    if isinstance(error, errors.UnknownPathError):
+        return Response(error.code, error.message.encode(), TEXT)
     wait_s = (error.details or {}).get("retryAfterSeconds")
     headers = (("Retry-After", str(wait_s)),) if wait_s else ()
     return Response(error.code, orjson.dumps(error.status()), JSON, headers)

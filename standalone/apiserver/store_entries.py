@@ -54,9 +54,10 @@ def with_api_version(raw: bytes, api_version: str) -> bytes:
 
 
 def build_entry(identity: int, resource: str, key: Key, version: int, obj: Obj) -> Entry:
-    """Serialise ``obj`` with ``version`` as its resourceVersion. Changes ``obj['metadata']``."""
+    """Serialise ``obj`` with ``version`` as its resourceVersion (0: none). Changes ``obj['metadata']``."""
     metadata = obj["metadata"]
-    metadata["resourceVersion"] = str(version)
+    if version:
+        metadata["resourceVersion"] = str(version)
     canonical = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
     canonical.update(obj)
     return _entry(identity, resource, key, version, orjson.dumps(canonical), metadata)

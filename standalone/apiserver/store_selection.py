@@ -50,7 +50,8 @@ def parse(request: Request, kind: Kind, namespace: str | None, name: str = "") -
     try:
         labels = selectors.parse_labels(label_text) if label_text else None
         supported = selectors.supported_fields(kind.group, kind.kind, kind.selectable_fields)
-        fields = selectors.parse_fields(field_text, supported) if field_text else None
+        is_plain = not kind.is_custom and not selectors.has_own_fields(kind.group, kind.kind)
+        fields = selectors.parse_fields(field_text, supported, is_plain=is_plain) if field_text else None
     except selectors.SelectorError as error:
         raise errors.bad_request(error.message) from error
     if fields is not None:

@@ -40,13 +40,25 @@ def render_list(
         table["metadata"] = {**(table.get("metadata") or {}), **metadata}
         return orjson.dumps(table)
     if flavor is Flavor.OBJECT:
-        items = b",".join(entry.raw_as(kind.api_version) for entry in entries)
+        items = render_items(kind, entries)
         list_kind, api_version = kind.list_kind, kind.api_version
     else:
         items = b",".join(orjson.dumps(_metadata(entry)) for entry in entries)
         list_kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
     head = orjson.dumps({"kind": list_kind, "apiVersion": api_version, "metadata": metadata})
     return head[:-1] + b',"items":[' + items + b"]}"
+
+
+def render_items(kind: Kind, entries: Sequence[Entry]) -> bytes:
+    """The items of a list. Those of a built-in kind do not say their type again, as in Kubernetes."""
+    if kind.is_custom:
+        return b",".join(entry.raw_as(kind.api_version) for entry in entries)
+    head = f'{{"apiVersion":"{kind.api_version}","kind":"{kind.kind}",'.encode()
+    size = len(head)
+    return b",".join(
+        b"{" + entry.raw[size:] if entry.raw.startswith(head) else entry.raw_as(kind.api_version)
+        for entry in entries
+    )
 
 
 def render_event(
