@@ -133,7 +133,9 @@ class Revision:
         """Start or stop the questions to a pod."""
         probe, view = self.view.probe, pod.view
         can_be = not pod.is_terminating and pod.pool is not None
-        asked = probe.kind != "node" and "started" in view.timeline
+        # One that was open once has started, whatever its annotations say now.
+        has_started = "started" in view.timeline or pod.ready_at is not None
+        asked = probe.kind != "node" and has_started
         is_asking = pod.probing is not None and not pod.probing.done()
         if can_be and asked and not is_asking and not pod.is_answering:
             pod.probing = asyncio.get_running_loop().create_task(self._run_probe(pod))
@@ -169,6 +171,8 @@ class Revision:
             self._failing_since = None
             self.waking.rest()
         self.hold.set_pods([pod.view.key for pod in is_open])
+        if self._needs_pod():  # the last pod went while requests waited for a place there: nobody else asks for one
+            self.waking.poke()
 
     def leave(self, pod: Pod) -> None:
         """A request at ``pod`` has ended."""
