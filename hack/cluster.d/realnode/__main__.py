@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add("start", "start a killed component").add_argument("name", help=f"one of {names}")
     add("smoke", "prove the node with a Knative Service and an event")
     add("kubeconfig", "print the path of the kubeconfig")
-    add("env", "print lines for the shell: KUBECONFIG and WAKEFUL_INGRESS")
+    add("env", "print lines for the shell: KUBECONFIG, WAKEFUL_CLUSTER_INGRESS, WAKEFUL_CLUSTER_HOST")
     return top
 
 
@@ -119,7 +119,13 @@ def act_as_root(options: argparse.Namespace, node: Node, progress: Progress) -> 
 
 
 def environment(node: Node) -> str:
-    return f"export KUBECONFIG={node.kubeconfig()}\nexport WAKEFUL_INGRESS={node.ingress_url}"
+    """What a shell or a test needs to use the node; hack/e2e reads these names."""
+    found = {
+        "KUBECONFIG": node.kubeconfig(),
+        "WAKEFUL_CLUSTER_INGRESS": node.ingress_url,
+        "WAKEFUL_CLUSTER_HOST": node.host_ip,
+    }
+    return "\n".join(f"export {name}={value}" for name, value in found.items())
 
 
 def show_status(node: Node, *, as_json: bool) -> int:
