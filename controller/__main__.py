@@ -89,7 +89,8 @@ class Controller:
         self._api, self._configuration, self._scope, self._workers = api, configuration, scope, config.workers
         self._cache, self._queue = Cache(), WorkQueue[Key]()
         self._election = election = start.election(config, api, scope.namespace)
-        self.facts = Facts(api, scope.namespace)
+        self.facts = Facts(api, scope.namespace, image_prefix=config.image_prefix)
+        self._shipped = ShippedRuntimes(api, scope.namespace, config.image_prefix)
         self.platform = PlatformWatch(api, scope.namespace, lambda: election.is_leader)
         stands_aside = lambda: bool(self.platform.blocking)  # noqa: E731
         self.authority = Authority(api, scope.namespace, start.keeping(config), stands_aside)
@@ -121,7 +122,7 @@ class Controller:
         reconcile = self._scope.metrics.timed(self._reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(run_workers(self._queue, reconcile, log, self._workers))
-            group.create_task(ShippedRuntimes(self._api, self._scope.namespace).run())
+            group.create_task(self._shipped.run())
 
     async def _reconcile(self, key: Key) -> float | None:
         return None if self.platform.blocking else await self._reconciler.reconcile(key)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from controller import prerequisites
 from controller.connection import Api, ApiFailureError
-from controller.desired import configuration
+from controller.desired import configuration, images
 from controller.desired.configuration import Configuration
 from controller.desired.metadata import ScalingFacts
 from controller.observed import Platform
@@ -29,8 +30,15 @@ log = logs.get("controller.facts")
 class Facts:
     """The last picture; ``config`` and ``platform`` may be read at any time."""
 
-    def __init__(self, api: Api, namespace: str, knative_namespace: str = "knative-serving") -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        knative_namespace: str = "knative-serving",
+        image_prefix: str = "",
+    ) -> None:
         self._api = api
+        self._image_prefix = image_prefix
         self._namespace = namespace
         self._knative_namespace = knative_namespace
         self.config = Configuration()
@@ -52,6 +60,8 @@ class Facts:
             scaling=ScalingFacts(is_zero_initial_scale_allowed=allows_zero),
         )
         config = configuration.parse(ours)
+        image = images.prefixed(config.storage.image, self._image_prefix)
+        config = replace(config, storage=replace(config.storage, image=image))
         is_changed = (config, platform) != (self.config, self.platform)
         self.config, self.platform, self.is_known = config, platform, True
         return is_changed

@@ -24,6 +24,8 @@ class Settings:
     """Act only while holding the Lease. Default no: the only controller of one machine needs none."""
     lease_s: float
     """How long a leader that has gone silent is waited for, seconds. Default 15."""
+    image_prefix: str
+    """Put before images called ``wakeful/...`` that come with the installation: a registry of your own. Default none."""
     webhook_listen: str
     """``tcp:HOST:PORT`` of the admission webhooks. Default tcp:0.0.0.0:9443, which a cluster's Service targets."""
     listen_fds: tuple[int, ...]
@@ -54,6 +56,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     parser.add_argument("--identity", default=os.environ.get("POD_NAME") or socket.gethostname())
     parser.add_argument("--leader-elect", action="store_true")
     parser.add_argument("--lease-s", type=float, default=15.0)
+    parser.add_argument("--image-prefix", default="")
     parser.add_argument("--webhook-listen", default="tcp:0.0.0.0:9443")
     parser.add_argument("--listen-fd", dest="listen_fds", type=int, action="append", default=[])
     parser.add_argument("--webhook-certs", type=Path)
@@ -84,6 +87,8 @@ def _wrong(arguments: argparse.Namespace) -> str:
         return "--lease-s must be between 1 and 300 seconds"
     if not 0 <= arguments.linger_s <= 60:
         return "--linger-s must be between 0 and 60 seconds"
+    if arguments.image_prefix and not arguments.image_prefix.endswith("/"):
+        return "--image-prefix must end with /, as in registry.example.com/models/"
     if not arguments.identity:
         return "--identity must not be empty"
     return ""

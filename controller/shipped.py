@@ -15,6 +15,8 @@ import yaml
 
 from controller.cache import CLUSTER_RUNTIMES
 from controller.connection import APPLY, Api, ApiFailureError
+from controller.desired import images
+from wakeful.core.api.isvc_problem import mapping, mappings, text
 from wakeful.kit import logs
 from wakeful.kit.kube import CONFIGMAPS, Obj
 
@@ -30,8 +32,9 @@ log = logs.get("controller.shipped")
 class ShippedRuntimes:
     """The runtimes of one installation."""
 
-    def __init__(self, api: Api, namespace: str) -> None:
+    def __init__(self, api: Api, namespace: str, image_prefix: str = "") -> None:
         self._api = api
+        self._image_prefix = image_prefix
         self._namespace = namespace
         self._applied = ""
 
@@ -62,7 +65,7 @@ class ShippedRuntimes:
         for problem in problems:
             log.error("shipped runtime not usable", problem=problem)
         for runtime in runtimes:
-            await self._apply(runtime)
+            await self._apply(_renamed(runtime, self._image_prefix))
         self._applied = version
         return len(runtimes)
 
@@ -82,9 +85,9 @@ def read(configmap: Obj) -> tuple[list[Obj], list[str]]:
     """The runtimes of every key, and what cannot be read."""
     runtimes: list[Obj] = []
     problems: list[str] = []
-    for key, text in sorted((configmap.get("data") or {}).items()):
+    for key, source in sorted((configmap.get("data") or {}).items()):
         try:
-            documents = [item for item in yaml.safe_load_all(text) if item]
+            documents = [item for item in yaml.safe_load_all(source) if item]
         except yaml.YAMLError as error:
             problems.append(
                 f"ConfigMap {CONFIGMAP}, key {key}: not YAML: {' '.join(str(error).split())[:300]}"
@@ -96,6 +99,15 @@ def read(configmap: Obj) -> tuple[list[Obj], list[str]]:
             else:
                 problems.append(f"ConfigMap {CONFIGMAP}, key {key}: not a {KIND} with a name")
     return runtimes, problems
+
+
+def _renamed(runtime: Obj, prefix: str) -> Obj:
+    spec = mapping(runtime.get("spec"))
+    containers = [
+        {**item, "image": images.prefixed(text(item.get("image")), prefix)}
+        for item in mappings(spec.get("containers"))
+    ]
+    return {**runtime, "spec": {**spec, "containers": containers}} if prefix and containers else runtime
 
 
 def _is_runtime(item: Any) -> bool:

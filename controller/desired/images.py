@@ -8,6 +8,7 @@ from __future__ import annotations
 
 GPU_TAGGED = ("tensorflow-serving", "torchserve", "huggingfaceserver")
 CPU_NAMED = "vllmserver"
+OWN = "wakeful/"
 
 
 def choose(image: str, server_type: str, runtime_version: str, wants_gpu: bool) -> str:
@@ -30,3 +31,14 @@ def split(image: str) -> tuple[str, str]:
     if not colon or "/" in tag:
         return image, ""
     return repository, tag
+
+
+def prefixed(image: str, prefix: str) -> str:
+    """An image that comes with Wakeful, from the registry its operator keeps it in; any other as it is."""
+    return prefix + image if image.startswith(OWN) else image
+
+
+def is_own(image: str, name: str) -> bool:
+    """Whether ``image`` is Wakeful's ``name``, in whatever registry."""
+    repository, _ = split(image)
+    return repository == OWN + name or repository.endswith(f"/{OWN}{name}")

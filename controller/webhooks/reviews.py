@@ -14,7 +14,7 @@ from typing import Any
 
 from controller.cache import CLUSTER_RUNTIMES, SERVING_RUNTIMES
 from controller.connection import Api, ApiFailureError
-from controller.desired import podmutation, selection
+from controller.desired import images, podmutation, selection
 from controller.desired.podmutation import PodFacts, PodRefusedError
 from controller.desired.reasons import SpecError
 from controller.facts import Facts
@@ -31,7 +31,7 @@ from wakeful.kit import logs
 from wakeful.kit.kube import SECRETS, Resource
 
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts")
-OWN_INITIALIZER = "wakeful/storage-initializer:"
+OWN_INITIALIZER = "storage-initializer"
 DENIED = 400
 SHOWN_PROBLEMS = 10
 
@@ -76,7 +76,7 @@ class Reviewer:
         if findings.problems:
             return Verdict(_refusal(findings.problems))
         warnings = [*findings.warnings, *await self._runtime_warning(review)]
-        if self._facts.config.storage.image.startswith(OWN_INITIALIZER):
+        if images.is_own(self._facts.config.storage.image, OWN_INITIALIZER):
             warnings += isvc_unsupported.unread_sources(inferenceservice.parse(review.obj))
         return Verdict(warnings=warnings)
 
