@@ -202,14 +202,11 @@ def _review(call: Call, obj: Obj | None, old: Obj | None, version: str) -> Obj:
 def _refusal(name: str, response: Obj) -> errors.StatusError:
     status = response.get("status") or {}
     given = status.get("code")
-    code = given if isinstance(given, int) and 400 <= given < 600 else 403
+    code = given if isinstance(given, int) and 400 <= given < 600 else 400
     text = status.get("message") or status.get("reason") or ""
     message = f'admission webhook "{name}" denied the request'
     message += f": {text}" if text else " without explanation"
-    reason = status.get("reason") or (
-        "Forbidden" if code == 403 else "Invalid" if code == 422 else "BadRequest"
-    )
-    return errors.StatusError(code, str(reason), message, status.get("details"))
+    return errors.StatusError(code, str(status.get("reason") or ""), message, status.get("details"))
 
 
 def _denial(call: Call, denied: Denied) -> errors.StatusError:

@@ -14,12 +14,15 @@ from typing import Any
 
 from standalone.apiserver import errors
 from standalone.apiserver.kinds import Kind
+from standalone.apiserver.schema import failure
 from standalone.apiserver.store_entries import Obj
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 POLICIES = ("Background", "Foreground", "Orphan")
 DEFAULT_GRACE_S = 30
+SHORTEST_GRACE_S = 1
+"""What a negative grace period means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +40,30 @@ class DeleteOptions:
 
 
 def parse(body: Any, query: dict[str, str]) -> DeleteOptions:
-    """The options of body and query. Raises 400 or 422."""
+    """The options of the body or, only without one, of the query. Raises 400 or 422."""
     options = body if body is not None else {}
-    if not isinstance(options, dict):
+    query = query if body is None else {}
+    if not isinstance(options, dict) or options.get("kind") not in (None, "", "DeleteOptions"):
         raise errors.bad_request("the body must be a DeleteOptions object")
     policy = options.get("propagationPolicy") or query.get("propagationPolicy") or ""
     orphan = options.get("orphanDependents", query.get("orphanDependents"))
     if orphan is not None and policy:
-        text = f"Invalid value: {orphan!s:.5}: orphanDependents and deletionPropagation cannot be both set"
+        text = f'Invalid value: "{policy!s:.40}": orphanDependents and deletionPropagation cannot be both set'
         raise _invalid("propagationPolicy", text)
     if orphan is not None:
         policy = "Orphan" if orphan in (True, "true", "1") else "Background"
     if policy and policy not in POLICIES:
-        raise _invalid(
-            "propagationPolicy",
-            f'Unsupported value: "{policy!s:.40}": supported values: "Background", "Foreground", "Orphan"',
-        )
+        known = '"Foreground", "Background", "Orphan", "nil"'
+        text = f'Unsupported value: "{policy!s:.40}": supported values: {known}'
+        raise _invalid("propagationPolicy", text, "FieldValueNotSupported")
     grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     preconditions = options.get("preconditions") or {}
     if not isinstance(preconditions, dict):
         raise errors.bad_request("preconditions must be an object with uid and resourceVersion")
     dry = options.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     if dry not in ([], ["All"]):
-        raise _invalid("dryRun", f'Unsupported value: "{dry!s:.40}": supported values: "All"')
+        text = f'Unsupported value: {failure.shown(dry)}: supported values: "All"'
+        raise _invalid("dryRun", text, "FieldValueNotSupported")
     return DeleteOptions(
         policy=policy,
         grace_s=_grace(grace),
@@ -75,16 +79,13 @@ def _grace(value: Any) -> int | None:
     try:
         seconds = int(value)
     except (TypeError, ValueError):
-        seconds = -1
-    if seconds < 0 or isinstance(value, bool):
-        raise _invalid(
-            "gracePeriodSeconds", f"Invalid value: {value!s:.40}: must be greater than or equal to 0"
-        )
-    return seconds
+        text = f'gracePeriodSeconds: strconv.ParseInt: parsing "{value!s:.40}": invalid syntax'
+        raise errors.bad_request(text) from None
+    return seconds if seconds >= 0 else SHORTEST_GRACE_S
 
 
-def _invalid(field: str, text: str) -> errors.StatusError:
-    cause = errors.Cause(field, "FieldValueInvalid", text)
+def _invalid(field: str, text: str, reason: str = "FieldValueInvalid") -> errors.StatusError:
+    cause = errors.Cause(field, reason, text)
     return errors.invalid("DeleteOptions", "meta.k8s.io", "", [cause])
 
 
@@ -125,14 +126,17 @@ def decide(kind: Kind, obj: Obj, options: DeleteOptions, at: datetime.datetime) 
 def _check_preconditions(kind: Kind, metadata: Obj, options: DeleteOptions) -> None:
     name = metadata["name"]
     if options.uid and options.uid != metadata["uid"]:
-        why = f"Precondition failed: UID in precondition: {options.uid[:64]}, UID in object meta: {metadata['uid']}"
-        raise errors.conflict(kind.plural, kind.group, name, why)
+        why = (
+            f"the UID in the precondition ({options.uid[:64]}) does not match the UID in record ({metadata['uid']}). "
+            "The object might have been deleted and then recreated"
+        )
+        raise errors.conflict(kind.kind, kind.group, name, why)
     if options.version and options.version != metadata["resourceVersion"]:
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.version[:32]}, "
-            f"ResourceVersion in object meta: {metadata['resourceVersion']}"
+            f"the ResourceVersion in the precondition ({options.version[:32]}) does not match the ResourceVersion in "
+            f"record ({metadata['resourceVersion']}). The object might have been modified"
         )
-        raise errors.conflict(kind.plural, kind.group, name, why)
+        raise errors.conflict(kind.kind, kind.group, name, why)
 
 
 def _set_finalizers(metadata: Obj, policy: str) -> None:
@@ -168,7 +172,8 @@ def _mark(kind: Kind, obj: Obj, grace_s: int, at: datetime.datetime) -> None:
     given = metadata.get("deletionGracePeriodSeconds")
     if "deletionTimestamp" not in metadata:
         metadata["deletionTimestamp"] = _stamp(at + datetime.timedelta(seconds=grace_s))
-        metadata["deletionGracePeriodSeconds"] = grace_s
+        if kind.resource != "namespaces":
+            metadata["deletionGracePeriodSeconds"] = grace_s
         if metadata.get("generation"):
             metadata["generation"] += 1
         if kind.resource == "namespaces":

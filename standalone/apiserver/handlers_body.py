@@ -29,6 +29,8 @@ class WriteOptions:
     is_dry_run: bool = False
     validation: str = "Warn"
     force: bool = False
+    is_patch: bool = False
+    """Whether the object was made by a patch: what cannot be read of it is the patch's fault (422)."""
     warnings: list[str] = field(default_factory=list)
 
     def as_kubernetes(self, kind: str) -> dict[str, Any]:
@@ -57,6 +59,7 @@ def parse_options(request: Request) -> WriteOptions:
         is_dry_run=check_dry_run(query.get("dryRun", ""), kind),
         validation=handlers_schema.check_mode(query.get("fieldValidation", ""), kind),
         force=request.is_set("force") if "force" in query else False,
+        is_patch=request.method == "PATCH",
         warnings=request.warnings,
     )
 

@@ -19,6 +19,7 @@ from standalone.apiserver.store_entries import Obj
 
 _GENERATED = frozenset(
     [
+        "Pod",
         "Deployment",
         "ReplicaSet",
         "ReplicationController",

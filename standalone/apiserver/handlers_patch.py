@@ -18,6 +18,7 @@ from standalone.apiserver.kinds import Kind
 from standalone.apiserver.patching import json_patch, merge_patch
 from standalone.apiserver.patching.failure import PatchError
 from standalone.apiserver.routes_target import Target
+from standalone.apiserver.schema import failure
 from standalone.apiserver.server_types import Request
 from standalone.apiserver.store_entries import Obj
 
@@ -50,9 +51,10 @@ def parse(kind: Kind, media: str, request: Request) -> Change:
         try:
             return _checked(_apply(kind, media, present, body), kind, present)
         except PatchError as error:
-            code = 422 if media == JSON_PATCH and not error.is_malformed else 400
-            reason = "Invalid" if code == 422 else "BadRequest"
-            raise errors.StatusError(code, reason, f"the server rejected our request: {error}") from error
+            text = f"the server rejected our request: {error}"
+            if media == JSON_PATCH and isinstance(body, list):
+                raise errors.StatusError(422, "Invalid", text, {}) from error
+            raise errors.bad_request(text) from error
 
     return change
 
@@ -68,10 +70,23 @@ def _apply(kind: Kind, media: str, present: Obj, body: Any) -> Any:
 
 
 def _checked(value: Any, kind: Kind, present: Obj) -> Obj:
-    """The patched value is still an object of this kind and name."""
+    """The patched value is still an object of this kind, name and uid. Raises 400 or 422."""
     handlers_depth.check(value)
-    name = present["metadata"]["name"]
-    return handlers_schema.read_object(value, kind, name)
+    metadata = present["metadata"]
+    type_named = isinstance(value, dict) and (value.get("apiVersion"), value.get("kind"))
+    if type_named != (present.get("apiVersion"), present.get("kind")):
+        raise handlers_schema.unreadable(value, "apiVersion and kind of an object cannot be changed by a patch")
+    obj = handlers_schema.read_object(value, kind, metadata["name"])
+    _check_uid(kind, metadata, obj["metadata"])
+    return obj
+
+
+def _check_uid(kind: Kind, before: Obj, after: Obj) -> None:
+    uid = after.get("uid")
+    if uid and "uid" in before and uid != before["uid"]:
+        text = f"Invalid value: {failure.shown(uid)}: field is immutable"
+        cause = errors.Cause("metadata.uid", "FieldValueInvalid", text)
+        raise errors.invalid(kind.kind, kind.group, before["name"], [cause])
 
 
 async def _server_side_apply(
@@ -79,16 +94,19 @@ async def _server_side_apply(
 ) -> Written:
     if not request.query.get("fieldManager"):
         raise _options_error("fieldManager", "Required value: is required for apply patch")
-    applied = handlers_schema.read_object(handlers_body.decode_yaml(request.body), target.kind, target.name)
+    value = handlers_body.decode_yaml(request.body)
+    if not isinstance(value, dict) or not value.get("apiVersion") or not value.get("kind"):
+        raise errors.bad_request("invalid object type: an applied object must say its apiVersion and kind")
+    applied = handlers_schema.read_object(value, target.kind, target.name)
     if applied["metadata"].get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
     if target.kind.namespaced:
         given = applied["metadata"].setdefault("namespace", target.namespace)
         if given != target.namespace:
             raise errors.bad_request(
-                f"the namespace of the provided object does not match the namespace sent on the request ({given})"
+                "the namespace of the provided object does not match the namespace sent on the request"
             )
-    handlers_schema.read_fields(target.kind, applied, options.validation, options.warnings)
+    _check_typed(target.kind, applied)
 
     def change(present: Obj | None) -> Obj:
         return _merge(context, target, present, applied, options)
@@ -101,12 +119,30 @@ async def _server_side_apply(
                 raise
         if applied["metadata"].get("resourceVersion"):
             raise errors.stale(target.kind.plural, target.kind.group, target.name)
+        if uid := applied["metadata"].get("uid"):
+            why = f"uid mismatch: the provided object specified uid {uid:.64}, and no existing object was found"
+            raise errors.conflict(target.kind.plural, target.kind.group, target.name, why)
         try:
             return await writer.create(target, change(None), options, is_apply=True)
         except errors.StatusError as error:
             if error.reason != "AlreadyExists":
                 raise
     raise errors.stale(target.kind.plural, target.kind.group, target.name)
+
+
+def _check_typed(kind: Kind, applied: Obj) -> None:
+    """What is applied must be typed before it can be merged: Kubernetes answers 500 where it is not."""
+    unknown: list[str] = []
+    named = f"(/{applied['metadata']['name']}; {kind.group}/{kind.version}, Kind={kind.kind})"
+    try:
+        handlers_schema.read_fields(kind, applied, "Warn", unknown)
+    except errors.StatusError as error:
+        raise errors.StatusError(500, "", f"failed to create typed patch object {named}: {error.message}") from error
+    if unknown:
+        listed = "; ".join(
+            f".{text.removeprefix('unknown field ').strip(chr(34))}: field not declared in schema" for text in unknown
+        )
+        raise errors.StatusError(500, "", f"failed to create typed patch object {named}: {listed}")
 
 
 def _is_there(context: Context, target: Target) -> bool:
@@ -118,6 +154,8 @@ def _merge(context: Context, target: Target, present: Obj | None, applied: Obj, 
 
     author = managed.Author(options.manager, target.kind.api_version, context.stamp(), target.subresource)
     schema = handlers_schema.schema_of(target.kind)
+    if present is not None:
+        _check_uid(target.kind, present["metadata"], applied["metadata"])
     try:
         return managed.server_side_apply(present, applied, author, force=options.force, schema=schema)
     except managed.ApplyConflict as conflict:

@@ -11,10 +11,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from standalone.apiserver import errors
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind
-from standalone.apiserver.schema import decoding, structural
+from standalone.apiserver.schema import decoding, failure, structural
 from standalone.apiserver.store_entries import Obj
 
 MODES = ("", "Ignore", "Warn", "Strict")
@@ -57,6 +59,20 @@ def read_fields(kind: Kind, obj: Obj, mode: str, warnings: list[str]) -> None:
     if not unknown or mode == "Ignore":
         return
     complain(kind, [f'unknown field "{path.lstrip(".")}"' for path in unknown], mode, warnings)
+
+
+def read_patched(kind: Kind, obj: Obj, mode: str, warnings: list[str]) -> None:
+    """``read_fields`` of what a patch made: what cannot be read is 422 instead of 400."""
+    try:
+        read_fields(kind, obj, mode, warnings)
+    except errors.StatusError as error:
+        raise unreadable(obj, error.message) from error
+
+
+def unreadable(value: Any, why: str) -> errors.StatusError:
+    """422: what a patch made of an object is no object of its kind."""
+    text = f"Invalid value: {failure.shown(orjson.dumps(value).decode())}: {why}"
+    return errors.invalid("", "", "", [Cause("patch", "FieldValueInvalid", text)])
 
 
 def complain(kind: Kind, complaints: list[str], mode: str, warnings: list[str]) -> None:

@@ -28,6 +28,7 @@ from standalone.apiserver.handlers_context import Context, new_suffix
 from standalone.apiserver.kinds import Kind
 from standalone.apiserver.kinds_core import CRD_RESOURCE
 from standalone.apiserver.routes_target import Target
+from standalone.apiserver.schema import core_zero
 from standalone.apiserver.store import StaleWriteError
 from standalone.apiserver.store_entries import Entry, Obj, build_entry
 
@@ -68,6 +69,7 @@ class Writer:
         handlers_schema.default(kind, obj)
         metadata = obj["metadata"]
         handlers_metadata.prepare_create(kind, obj, namespace, self._context.stamp(), self._context.new_uid())
+        self._track(kind, None, obj, options, "", is_apply)
         handlers_rules.fill_create(kind, obj, self._context.settings.node_name)
         call = Call(
             kind=kind,
@@ -92,7 +94,6 @@ class Writer:
         if kind.resource == CRD_RESOURCE:
             handlers_definitions.set_status(self._context, obj, None)
             handlers_definitions.warn(obj, options.warnings)
-        self._track(kind, None, obj, options, "", is_apply)
         obj["apiVersion"] = _stored_version(kind)
         key = (namespace if kind.namespaced else "", obj["metadata"]["name"])
         return await self._store_new(target, key, obj, options)
@@ -174,14 +175,15 @@ class Writer:
             raise self._stale(target)
         new["metadata"]["resourceVersion"] = str(current.version)
         subresource = target.subresource if target.subresource in ("status", "finalize") else ""
-        handlers_schema.read_fields(kind, new, options.validation, options.warnings)
+        read = handlers_schema.read_patched if options.is_patch else handlers_schema.read_fields
+        read(kind, new, options.validation, options.warnings)
         handlers_schema.default(kind, new)
         handlers_metadata.prepare_update(kind, old, new, subresource)
+        self._track(kind, old, new, options, subresource, is_apply)
         new = await self._admit_update(target, old, new, options, subresource)
         if kind.resource == CRD_RESOURCE and not subresource:
             handlers_definitions.set_status(self._context, new, old)
             handlers_definitions.warn(new, options.warnings)
-        self._track(kind, old, new, options, subresource, is_apply)
         return await self._store_update(target, current, old, new, options)
 
     async def _admit_update(
@@ -244,14 +246,21 @@ class Writer:
     def _track(
         self, kind: Kind, old: Obj | None, new: Obj, options: WriteOptions, subresource: str, is_apply: bool
     ) -> None:
-        """Record who manages which fields; an apply has done so already."""
+        """Record who manages which fields; an apply has done so already.
+
+        Before admission and before the server's own values: those are nobody's, as in Kubernetes.
+        """
         if is_apply:
             return
         from standalone.apiserver.apply import managed
 
         author = managed.Author(options.manager, kind.api_version, self._context.stamp(), subresource)
         schema = handlers_schema.schema_of(kind)
-        entries = managed.track_write(old, new, author, schema)
+        before: Obj | None = None
+        if old is None and not kind.is_custom:
+            before = core_zero.zero(kind.group, kind.kind)
+        reset = ("status",) if kind.has("status") and subresource != "status" else ()
+        entries = managed.track_write(old, new, author, schema, before, reset)
         if entries:
             new["metadata"]["managedFields"] = entries
         else:

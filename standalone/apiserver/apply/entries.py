@@ -58,8 +58,6 @@ def describe(entry: Entry) -> str:
         text += f" with subresource {json.dumps(entry.subresource)}"
     if entry.operation == "Update":
         text += f" using {entry.api_version}"
-        if entry.time:
-            text += f" at {entry.time}"
     return text
 
 

@@ -12,7 +12,7 @@ apply that changes nothing returns an object equal to the live one.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,9 +158,17 @@ def _refresh_last_applied(manager: str, live: Obj, applied: Obj, result: Obj) ->
 
 
 def track_write(
-    old: Obj | None, new: Obj, author: Author, schema: Schema | None, operation: str = "Update"
+    old: Obj | None,
+    new: Obj,
+    author: Author,
+    schema: Schema | None,
+    zero: Obj | None = None,
+    reset: Collection[str] = (),
 ) -> list[Obj]:
     """The ``managedFields`` after ``author`` wrote ``new`` over ``old`` (None: created it).
+
+    ``zero`` is what a created object had before it was written; the fields at the root named by ``reset`` are not
+    ``author``'s to write here.
 
     A ``managedFields`` list in ``new`` is taken over as Kubernetes does: ``[{}]`` clears ownership, an empty or
     missing or broken one means the old object's. Never fails on an object: a keyed list without keys counts as whole.
@@ -173,8 +181,11 @@ def track_write(
     managers = Managers.of(new) if is_given and not author.subresource else None
     if managers is None or managers.is_empty:
         managers = Managers.of(old) if old is not None else Managers([])
-    changed, removed = _changes(node, old, new)
-    me = Entry.key_of(author.manager, operation, author.api_version, author.subresource)
+    changed, removed = _changes(node, old if zero is None else zero, new)
+    for name in reset:
+        if f"f:{name}" in changed:
+            changed = {key: fields for key, fields in changed.items() if key != f"f:{name}"}
+    me = Entry.key_of(author.manager, "Update", author.api_version, author.subresource)
     if not changed and not removed:
         return managers.encode()
     managers.take(me, changed, removed)

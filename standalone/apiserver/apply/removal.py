@@ -18,6 +18,9 @@ _NOTHING: FieldSet = {}
 def remove_abandoned(node: Node, value: dict[str, Any], last: FieldSet, owned: FieldSet) -> dict[str, Any]:
     """``value`` without the paths of ``last`` that are not in ``owned``."""
     kept: dict[str, Any] = _from_map(node, value, last, owned)
+    if "metadata" in value and "metadata" not in kept:  # an object's identity is nobody's to remove
+        below = children(last.get("f:metadata", _NOTHING))
+        kept["metadata"] = _from_map(walk.sub_node(node, "metadata"), value["metadata"], below, _NOTHING)
     return kept
 
 

@@ -156,7 +156,8 @@ def _replace(document: Any, operation: dict[str, Any]) -> Any:
     if not operation["path"]:
         return value
     parent, last = _parent(document, operation["path"])
-    _child(parent, last)
+    if not isinstance(parent, dict):  # a member that is not there yet is put there, as Kubernetes does
+        _child(parent, last)
     parent[int(last) if isinstance(parent, list) else last] = value
     return document
 

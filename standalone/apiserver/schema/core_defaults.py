@@ -150,7 +150,6 @@ def _volume(obj: Obj) -> None:
 
 
 def _namespace(obj: Obj) -> None:
-    fill(nested(obj, "spec"), finalizers=["kubernetes"])
     fill(nested(obj, "status"), phase="Active")
     metadata = nested(obj, "metadata")
     if isinstance(metadata.get("name"), str):
