@@ -20,6 +20,8 @@ from wakeful.kit.kube import DEPLOYMENTS
 Obj = dict[str, Any]
 USER_PORT = "user-port"
 DEFAULT_PORT = 8080
+CLASS, METRIC = "autoscaling.knative.dev/class", "autoscaling.knative.dev/metric"
+KPA = "kpa.autoscaling.knative.dev"
 KNATIVE_FIELDS = (
     "containerConcurrency",
     "timeoutSeconds",
@@ -67,12 +69,13 @@ def build_autoscaler(revision: Obj, reachability: str) -> Obj:
     """PodAutoscaler ``<rev>``."""
     metadata, spec = revision["metadata"], revision["spec"]
     found = head(AUTOSCALERS, owner_reference(REVISIONS, revision), metadata["namespace"], metadata["name"])
-    found["metadata"] |= {
-        "labels": pod_labels(revision),
-        "annotations": inherited(metadata.get("annotations")),
-    }
+    annotations = inherited(metadata.get("annotations"))
+    if annotations.get(CLASS, KPA) == KPA:
+        annotations.setdefault(METRIC, "concurrency")
+    found["metadata"] |= {"labels": pod_labels(revision), "annotations": annotations}
+    concurrency = spec.get("containerConcurrency")
     found["spec"] = {
-        "containerConcurrency": spec.get("containerConcurrency") or 0,
+        **({"containerConcurrency": concurrency} if concurrency else {}),
         "protocolType": protocol_of(spec),
         "reachability": reachability,
         "scaleTargetRef": {

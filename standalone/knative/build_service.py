@@ -30,6 +30,7 @@ KEPT_ON_CHILD = (names.ROUTES,)
 
 def build_configuration(service: Obj) -> Obj:
     found = _child(service, CONFIGURATIONS, (LAST_APPLIED, names.ROLLOUT_DURATION))
+    found["metadata"]["labels"][names.SERVICE_UID] = service["metadata"]["uid"]
     found["spec"] = {"template": copy.deepcopy(service["spec"]["template"])}
     return found
 

@@ -30,7 +30,7 @@ from wakeful.kit.kube import Obj, Resource
 INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices")
 CACHED = {"Service": KSERVICES, "Route": ROUTES}
 LOOK_AGAIN_S = 10.0
-CERTIFIED = Condition("CertificateProvisioned", TRUE, "TLSNotEnabled", "autoTLS is not enabled")
+CERTIFIED = Condition("CertificateProvisioned", TRUE, "TLSNotEnabled", "external-domain-tls is not enabled")
 
 
 class DomainMappingController:

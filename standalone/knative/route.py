@@ -26,7 +26,7 @@ from wakeful.core.traffic.targets import ConfigurationFacts, Problem, Readiness,
 from wakeful.kit.kube import SERVICES, Obj
 
 ASSIGNED, INGRESS_READY, CERTIFIED = "AllTrafficAssigned", "IngressReady", "CertificateProvisioned"
-NO_TLS = Condition(CERTIFIED, TRUE, "TLSNotEnabled", "autoTLS is not enabled")
+NO_TLS = Condition(CERTIFIED, TRUE, "TLSNotEnabled", "external-domain-tls is not enabled")
 NO_INGRESS = Condition(INGRESS_READY, UNKNOWN, "IngressNotConfigured", "Ingress has not yet been reconciled.")
 
 

@@ -18,7 +18,7 @@ from standalone.knative.serving import Serving
 from standalone.knative.world import rfc3339
 from wakeful.core.api import conditions
 from wakeful.kit.informer import Informer
-from wakeful.kit.kube import CONFIGMAPS, DEPLOYMENTS, NAMESPACES, PODS, ApiError, KubeClient, Obj, Resource
+from wakeful.kit.kube import CONFIGMAPS, DEPLOYMENTS, PODS, ApiError, KubeClient, Obj, Resource
 
 __all__ = ["AUTOSCALERS", "CONFIGURATIONS", "INGRESSES", "REVISIONS", "ROUTES", "owner_reference"]
 
@@ -199,13 +199,6 @@ class Platform:
         return undo
 
 
-async def wait_until(is_so: Callable[[], bool], within_s: float = 5.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
-
-
 def is_ready(obj: Obj) -> bool:
     status = obj.get("status") or {}
     return (
@@ -217,9 +210,3 @@ def is_ready(obj: Obj) -> bool:
 def condition(obj: Obj, type_: str) -> tuple[str, str, str]:
     found = conditions.read(obj.get("status"), type_)
     return found.status, found.reason, found.message
-
-
-async def make_namespace(client: KubeClient, name: str) -> None:
-    await client.create(
-        NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    )

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from knative_world import INGRESSES, Platform, condition, make_namespace
+from apiserver_rig import namespace_of
+from knative_world import INGRESSES, Platform, condition
 
 from standalone.knative.resources import DOMAIN_MAPPINGS, KSERVICES
 from wakeful.kit.kube import NAMESPACES, ApiError, Obj
@@ -45,7 +46,7 @@ async def test_the_older_one_has_the_name(platform: Platform) -> None:
     await platform.apply()
     await platform.client.create(DOMAIN_MAPPINGS, platform.namespace, mapping(host, platform.namespace))
     await platform.until(DOMAIN_MAPPINGS, host, is_told("True", ""))
-    await make_namespace(platform.client, other)
+    await platform.client.create(NAMESPACES, None, namespace_of(other))
     try:
         second = mapping(host, other, namespace=platform.namespace)
         await platform.client.create(DOMAIN_MAPPINGS, other, second)

@@ -8,8 +8,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from knative_world import AUTOSCALERS, REVISIONS, Platform, condition, wait_until
+from knative_world import AUTOSCALERS, REVISIONS, Platform, condition
 from prometheus_client import CollectorRegistry
+from waiting_rig import until
 
 from standalone.knative.autoscaler import Stat, UnknownRevisionError
 from standalone.knative.autoscaler_http import build_app
@@ -63,7 +64,7 @@ async def test_to_zero_and_back_and_ready_all_the_while(platform: Platform) -> N
     platform.node.seen.clear()
     started = time.perf_counter()
     woken = await platform.serving.autoscaler.wake(platform.namespace, "svc-00001")
-    await wait_until(lambda: bool(platform.node.seen))
+    await until(lambda: bool(platform.node.seen))
     (seen,) = platform.node.seen.values()
     assert seen - started < 0.25, "request to pod took far longer than the 15 ms it is built for"
     assert woken.desired == 1
@@ -102,7 +103,7 @@ async def test_a_restarted_autoscaler_keeps_what_runs(platform: Platform) -> Non
     other = Serving(platform.client, 8080)
     task = asyncio.create_task(other.run())
     try:
-        await wait_until(lambda: other.is_synced)
+        await until(lambda: other.is_synced)
         other.autoscaler.record(time.time(), [])
         key = (platform.namespace, "svc-00001")
         scaler = other.autoscaler.scalers[key]

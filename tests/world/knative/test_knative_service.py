@@ -28,8 +28,11 @@ async def test_the_whole_chain(platform: Platform) -> None:
     assert status["traffic"] == [{"revisionName": "svc-00001", "latestRevision": True, "percent": 100}]
     assert {c["type"] for c in status["conditions"]} == {"Ready", "ConfigurationsReady", "RoutesReady"}
     configuration, route = await platform.get(CONFIGURATIONS), await platform.get(ROUTES)
+    labels = {"team": "a", f"{GROUP}/service": "svc"}
+    assert route["metadata"]["labels"] == labels
+    uid = service["metadata"]["uid"]
+    assert configuration["metadata"]["labels"] == {**labels, f"{GROUP}/serviceUID": uid}
     for child in (configuration, route):
-        assert child["metadata"]["labels"] == {"team": "a", f"{GROUP}/service": "svc"}
         assert child["metadata"]["annotations"]["note"] == "b"
         assert child["metadata"]["ownerReferences"][0]["uid"] == service["metadata"]["uid"]
     assert condition(route, "CertificateProvisioned")[:2] == ("True", "TLSNotEnabled")
