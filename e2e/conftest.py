@@ -16,7 +16,7 @@ import pytest
 from e2e import iris, manifests, report
 from e2e.dumps import Dumps
 from e2e.homes import choose
-from e2e.homes.port import Access, Home
+from e2e.homes.port import Access, Home, HomeError
 from e2e.kube import Kube
 from e2e.waiting import until
 from e2e.web import Ingress
@@ -25,7 +25,7 @@ LIMIT_S = 240
 """No scenario may take longer, whatever it waits for."""
 STARTED, KUBE, NEWEST = pytest.StashKey[Home](), pytest.StashKey[Kube](), pytest.StashKey[str]()
 """What a failure's report needs: the home, its API, the namespace of the scenario."""
-GONE_S = 150
+GONE_S = 240
 """For all namespaces together: a cluster's pods drain for 40 s first."""
 
 
@@ -50,7 +50,10 @@ def home(request: pytest.FixtureRequest) -> Iterator[tuple[Home, Access]]:
     options = request.config.option
     found = choose.build(options.home, options.kubeconfig, options.ingress, options.host_address)
     try:
-        access = found.start()
+        try:
+            access = found.start()
+        except HomeError as error:
+            pytest.exit(f"the home `{found.name}` did not start: {error}", returncode=3)
         request.config.stash[STARTED] = found
         yield found, access
     finally:

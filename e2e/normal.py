@@ -54,7 +54,9 @@ def text(found: str, names: Names) -> str:
     """The same for one text."""
     for image in names.images:
         found = found.replace(image, "IMAGE")
-    found = found.replace(names.namespace, "NAMESPACE").replace(names.domain, "DOMAIN")
+    found = found.replace("dev.local/", "").replace(names.namespace, "NAMESPACE")
+    for domain in (names.domain, names.domain.partition(":")[0]):  # some fields have the port, some do not
+        found = found.replace(domain, "DOMAIN")
     for pattern, word in ((TIME, "TIME"), (UID, "UID"), (DIGEST, "DIGEST"), (POD, "POD")):
         found = pattern.sub(word, found)
     return found

@@ -77,7 +77,7 @@ def test_a_canary_of_ten_percent(rollout: Rollout, dumps: Dumps, kube: Kube, nam
 
 
 def names_of_word(isvc: Obj, rollout: Rollout) -> Any:
-    return names_of(isvc, rollout.namespace, rollout.access)
+    return names_of(isvc, rollout.namespace, rollout.access.python_image)
 
 
 def test_tags_lead_to_one_revision_each(rollout: Rollout) -> None:

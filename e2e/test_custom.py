@@ -51,7 +51,7 @@ def test_a_transformer_before_a_predictor(
         {"instances": trained.rows},
     )
     assert (direct.status, direct.json()) == (200, {"predictions": trained.classes})
-    names = names_of(isvc, namespace, access)
+    names = names_of(isvc, namespace)
     dumps.add("transformer and predictor", isvc["status"], names)
     dumps.add("Ingress before a transformer", kube.get("Ingress", namespace, "iris")["spec"], names)
     kube.kubectl("delete", "isvc", "iris", "-n", namespace)

@@ -24,10 +24,10 @@ def ready(kube: Kube, home: tuple[Home, Access], namespace: str, trained: iris.T
     return kube.until_ready("InferenceService", namespace, "iris")
 
 
-def names_of(isvc: Obj, namespace: str, access: Access) -> normal.Names:
+def names_of(isvc: Obj, namespace: str, *images: str) -> normal.Names:
     """The domain is what follows ``iris.NAMESPACE.`` in the URL."""
     host = urlsplit(isvc["status"]["url"]).netloc
-    return normal.Names(namespace, host.partition(f"{namespace}.")[2], (access.python_image,))
+    return normal.Names(namespace, host.partition(f"{namespace}.")[2], images)
 
 
 def test_url_names_the_model_and_its_namespace(ready: Obj, namespace: str) -> None:
@@ -52,7 +52,7 @@ def test_predicts_over_v2(ready: Obj, ingress: Ingress, trained: iris.Trained) -
 def test_health_and_metadata(
     ready: Obj, ingress: Ingress, dumps: Dumps, namespace: str, access: Access
 ) -> None:
-    names = names_of(ready, namespace, access)
+    names = names_of(ready, namespace)
     for path in ("/", "/v1/models/iris", "/v2/health/ready", "/v2/models/iris", "/v2"):
         answer = ingress.call(ready["status"]["url"] + path)
         assert answer.status == 200, answer
@@ -85,7 +85,7 @@ def test_objects_and_columns_are_left_for_the_comparison(
     ready: Obj, kube: Kube, dumps: Dumps, namespace: str, access: Access
 ) -> None:
     kube.until_ready("KnativeService", namespace, "iris-predictor")
-    names = names_of(ready, namespace, access)
+    names = names_of(ready, namespace)
     dumps.add("InferenceService", kube.get("InferenceService", namespace, "iris"), names)
     for kind in ("KnativeService", "Configuration", "Route"):
         dumps.add(kind, kube.get(kind, namespace, "iris-predictor"), names)
@@ -100,7 +100,7 @@ def test_objects_and_columns_are_left_for_the_comparison(
 
 
 def test_events_tell_the_story(ready: Obj, kube: Kube, namespace: str, dumps: Dumps, access: Access) -> None:
-    names = names_of(ready, namespace, access)
+    names = names_of(ready, namespace)
     kinds = ("InferenceService", "Service", "Configuration", "Revision", "Route")
     told = sorted(
         {

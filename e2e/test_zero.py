@@ -59,7 +59,7 @@ def test_a_held_request_wakes_the_model(
     )
     asleep = kube.get("InferenceService", namespace, "iris")
     assert kube.condition("InferenceService", namespace, "iris").status == "True", asleep["status"]
-    dumps.add("InferenceService asleep", asleep["status"], names_of(sleeper, namespace, access))
+    dumps.add("InferenceService asleep", asleep["status"], names_of(sleeper, namespace))
     answer = predict(ingress, sleeper, trained)
     assert (answer.status, answer.json()) == (200, {"predictions": trained.classes})
     assert len(kube.pods(namespace, PODS)) == 1
@@ -80,7 +80,7 @@ def test_fifty_at_once_onto_a_sleeping_model(
 def test_zero_is_told_by_knative_too(
     kube: Kube, sleeper: Obj, namespace: str, dumps: Dumps, access: Access
 ) -> None:
-    names = names_of(sleeper, namespace, access)
+    names = names_of(sleeper, namespace)
     fall_asleep(kube, namespace)
     until(
         lambda: kube.condition("Revision", namespace, "iris-predictor-00001", "Active").reason,
