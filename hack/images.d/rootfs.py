@@ -78,6 +78,7 @@ TEXTS = {
 
 
 def main(words: list[str]) -> None:
+    os.umask(0o022)
     match words:
         case ["python", dest]:
             make_python(Path(dest))
@@ -113,6 +114,7 @@ def make_python(dest: Path) -> None:
     shutil.rmtree(dest / "var/cache", ignore_errors=True)
     record_packages(copied, dest)
     compile_tree(dest, stdlib)
+    settle_modes(dest)
 
 
 def make_root(dest: Path) -> None:
@@ -138,6 +140,7 @@ def make_site(dest: Path, source: Path) -> None:
         shutil.copy(path, target / inside)
     compile_tree(dest, purelib())
     strip_debug(target)
+    settle_modes(dest)
     objects = sorted(source.rglob("*.so*"))
     beside = frozenset(path.name for path in objects)
     missing = {path for path in needed(objects, beside) if not is_there(path, source)}
@@ -165,6 +168,16 @@ def make_app(dest: Path, source: Path) -> None:
     target = dest / purelib().relative_to("/")
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     compile_tree(dest, purelib())
+    settle_modes(dest)
+
+
+def settle_modes(dest: Path) -> None:
+    """Readable by everyone, writable by root only, nothing setuid: whatever the umask of the checkout was."""
+    for path in sorted(dest.rglob("*")):
+        if path.is_symlink() or path == dest / "tmp":
+            continue
+        is_program = path.is_dir() or path.stat().st_mode & 0o100
+        path.chmod(0o755 if is_program else 0o644)
 
 
 def purelib() -> Path:
