@@ -31,6 +31,9 @@ _GENERATED = frozenset(
         "NetworkPolicy",
         "PodDisruptionBudget",
         "EndpointSlice",
+        "IngressClass",
+        "PodTemplate",
+        "PriorityClass",
         "CustomResourceDefinition",
         "MutatingWebhookConfiguration",
         "ValidatingWebhookConfiguration",
@@ -39,7 +42,7 @@ _GENERATED = frozenset(
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _PLAIN_FINALIZERS = ("apiextensions.k8s.io", "admissionregistration.k8s.io")
 """Groups whose finalizers may be any qualified name, as those of custom resources."""
-_FREE_STATUS = frozenset(("Pod", "Node"))
+_FREE_STATUS = frozenset(("Pod", "Node", "ReplicaSet"))
 MAX_ANNOTATION_BYTES = 256 * 1024
 
 
@@ -258,7 +261,7 @@ def _check_owners(owners: Any) -> list[Cause]:
         causes += _check_owner(owner)
     if len(_controllers(owners)) > 1:
         first, second = (f"{owner['kind']}/{owner['name']}" for owner in _controllers(owners)[:2])
-        text = "Only one reference can have Controller set to true. Found \"true\" in references for "
+        text = 'Only one reference can have Controller set to true. Found "true" in references for '
         causes.append(_invalid("metadata.ownerReferences", owners, f"{text}{first} and {second}"))
     return causes
 

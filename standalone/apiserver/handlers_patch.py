@@ -75,7 +75,9 @@ def _checked(value: Any, kind: Kind, present: Obj) -> Obj:
     metadata = present["metadata"]
     type_named = isinstance(value, dict) and (value.get("apiVersion"), value.get("kind"))
     if type_named != (present.get("apiVersion"), present.get("kind")):
-        raise handlers_schema.unreadable(value, "apiVersion and kind of an object cannot be changed by a patch")
+        raise handlers_schema.unreadable(
+            value, "apiVersion and kind of an object cannot be changed by a patch"
+        )
     obj = handlers_schema.read_object(value, kind, metadata["name"])
     _check_uid(kind, metadata, obj["metadata"])
     return obj
@@ -120,7 +122,9 @@ async def _server_side_apply(
         if applied["metadata"].get("resourceVersion"):
             raise errors.stale(target.kind.plural, target.kind.group, target.name)
         if uid := applied["metadata"].get("uid"):
-            why = f"uid mismatch: the provided object specified uid {uid:.64}, and no existing object was found"
+            why = (
+                f"uid mismatch: the provided object specified uid {uid:.64}, and no existing object was found"
+            )
             raise errors.conflict(target.kind.plural, target.kind.group, target.name, why)
         try:
             return await writer.create(target, change(None), options, is_apply=True)
@@ -137,10 +141,13 @@ def _check_typed(kind: Kind, applied: Obj) -> None:
     try:
         handlers_schema.read_fields(kind, applied, "Warn", unknown)
     except errors.StatusError as error:
-        raise errors.StatusError(500, "", f"failed to create typed patch object {named}: {error.message}") from error
+        raise errors.StatusError(
+            500, "", f"failed to create typed patch object {named}: {error.message}"
+        ) from error
     if unknown:
         listed = "; ".join(
-            f".{text.removeprefix('unknown field ').strip(chr(34))}: field not declared in schema" for text in unknown
+            f".{text.removeprefix('unknown field ').strip(chr(34))}: field not declared in schema"
+            for text in unknown
         )
         raise errors.StatusError(500, "", f"failed to create typed patch object {named}: {listed}")
 

@@ -34,6 +34,9 @@ def fill_create(kind: Kind, obj: Obj, node_name: str) -> None:
                 spec["nodeName"] = node_name
             spec["serviceAccountName"] = spec.get("serviceAccountName") or "default"
             spec["serviceAccount"] = spec["serviceAccountName"]
+            _admit_pod(spec)
+    elif place == ("", "Service"):
+        _admit_service(obj.get("spec"))
     elif place == ("", "Namespace"):
         spec = obj.setdefault("spec", {})
         finalizers = spec.setdefault("finalizers", [])
@@ -45,6 +48,41 @@ def fill_create(kind: Kind, obj: Obj, node_name: str) -> None:
         finalizers = obj["metadata"].setdefault("finalizers", [])
         if CRD_FINALIZER not in finalizers:
             finalizers.append(CRD_FINALIZER)
+
+
+_UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+UNREACHABLE_S = 300
+
+
+def _admit_pod(spec: Obj) -> None:
+    """Priority and tolerations as Kubernetes' admission gives them."""
+    if not spec.get("priorityClassName"):
+        spec.setdefault("priority", 0)
+        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
+    tolerations = spec.get("tolerations") or []
+    if not isinstance(tolerations, list):
+        return
+    for key in _UNREACHABLE:
+        if not any(_tolerates(one, key) for one in tolerations):
+            effect = {"key": key, "operator": "Exists", "effect": "NoExecute"}
+            tolerations = [*tolerations, {**effect, "tolerationSeconds": UNREACHABLE_S}]
+    spec["tolerations"] = tolerations
+
+
+def _tolerates(toleration: object, key: str) -> bool:
+    if not isinstance(toleration, dict) or toleration.get("effect") not in (None, "", "NoExecute"):
+        return False
+    return toleration.get("key") in (None, "", key)
+
+
+def _admit_service(spec: object) -> None:
+    """IP families of a network that has IPv4 only; there are no cluster addresses to give out."""
+    if not isinstance(spec, dict) or spec.get("type") == "ExternalName":
+        return
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    if spec.get("clusterIP"):
+        spec.setdefault("clusterIPs", [spec["clusterIP"]])
 
 
 def validate(kind: Kind, obj: Obj) -> list[Cause]:

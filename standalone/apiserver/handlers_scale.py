@@ -45,7 +45,7 @@ def render(paths: ScalePaths, obj: Obj) -> Obj:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: metadata[name] for name in names if name in metadata},
-        "spec": {"replicas": _at(obj, paths.spec) or 0},
+        "spec": {"replicas": wanted} if (wanted := _at(obj, paths.spec) or 0) else {},
         "status": status,
     }
 

@@ -69,7 +69,10 @@ CORE: tuple[Kind, ...] = (
     _wide("v1", "Node", "nodes", short="no", subresources=STATUS),
     _kind("v1", "Pod", "pods", short="po", categories=ALL, subresources=POD_SUBRESOURCES),
     _kind("v1", "Service", "services", short="svc", categories=ALL, subresources=STATUS),
-    _kind("v1", "Endpoints", "endpoints", short="ep"),
+    dataclasses.replace(
+        _kind("v1", "Endpoints", "endpoints", short="ep"),
+        deprecated_warning="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     _kind("v1", "ConfigMap", "configmaps", short="cm"),
     _kind("v1", "Secret", "secrets"),
     _kind("v1", "ServiceAccount", "serviceaccounts", short="sa", subresources=("token",)),

@@ -44,9 +44,10 @@ def default_core(kind: Kind, obj: Obj) -> None:
 def _service(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, sessionAffinity="None", type="ClusterIP")
+    fill(nested(obj, "status"), loadBalancer={})
     if spec["type"] == "ExternalName":
         return _service_ports(spec)
-    fill(spec, internalTrafficPolicy="Cluster", ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
+    fill(spec, internalTrafficPolicy="Cluster")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         fill(spec, externalTrafficPolicy="Cluster")
     if spec["type"] == "LoadBalancer":
@@ -71,6 +72,7 @@ def _rolling(strategy: Obj, max_surge: str | int, max_unavailable: str | int) ->
 
 def _deployment(obj: Obj) -> None:
     spec = nested(obj, "spec")
+    nested(obj, "status")
     fill(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
     _rolling(nested(spec, "strategy"), "25%", "25%")
     default_template(spec)
@@ -79,6 +81,7 @@ def _deployment(obj: Obj) -> None:
 def _replica_set(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, replicas=1)
+    fill(nested(obj, "status"), replicas=0)
     default_template(spec)
 
 
@@ -87,18 +90,23 @@ def _replication_controller(obj: Obj) -> None:
     template = spec.get("template")
     labels = (template.get("metadata") or {}).get("labels") if isinstance(template, dict) else None
     fill(spec, replicas=1, **({"selector": labels} if isinstance(labels, dict) and labels else {}))
+    if isinstance(labels, dict) and labels:
+        fill(nested(obj, "metadata"), labels=dict(labels))
+    fill(nested(obj, "status"), replicas=0)
     default_template(spec)
 
 
 def _stateful_set(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, replicas=1, podManagementPolicy="OrderedReady", revisionHistoryLimit=10)
+    fill(nested(obj, "status"), replicas=0, availableReplicas=0)
     fill(nested(spec, "persistentVolumeClaimRetentionPolicy"), whenDeleted="Retain", whenScaled="Retain")
     strategy = nested(spec, "updateStrategy")
     fill(strategy, type="RollingUpdate")
     if strategy["type"] == "RollingUpdate":
         fill(nested(strategy, "rollingUpdate"), partition=0)
     for claim in dicts(spec.get("volumeClaimTemplates")):
+        fill(claim, apiVersion="v1", kind="PersistentVolumeClaim")
         _claim(claim)
     default_template(spec)
 
@@ -106,6 +114,8 @@ def _stateful_set(obj: Obj) -> None:
 def _daemon_set(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, revisionHistoryLimit=10)
+    fill(nested(obj, "status"), currentNumberScheduled=0, numberMisscheduled=0, desiredNumberScheduled=0)
+    fill(obj["status"], numberReady=0)
     _rolling(nested(spec, "updateStrategy"), 0, 1)
     default_template(spec)
 
@@ -116,13 +126,12 @@ def _job_spec(spec: Obj) -> None:
     fill(
         spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False, manualSelector=False
     )
-    if spec["manualSelector"] is False:
-        del spec["manualSelector"]
     fill(spec, podReplacementPolicy="TerminatingOrFailed")
     default_template(spec)
 
 
 def _job(obj: Obj) -> None:
+    nested(obj, "status")
     _job_spec(nested(obj, "spec"))
 
 
@@ -130,13 +139,25 @@ def _cron_job(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, concurrencyPolicy="Allow", suspend=False)
     fill(spec, successfulJobsHistoryLimit=3, failedJobsHistoryLimit=1)
-    _job_spec(nested(nested(spec, "jobTemplate"), "spec"))
+    nested(obj, "status")
+    nested(nested(spec, "jobTemplate"), "metadata")
+    default_template(nested(nested(spec, "jobTemplate"), "spec"))
 
 
 def _autoscaler(obj: Obj) -> None:
     spec = nested(obj, "spec")
     target = {"type": "Utilization", "averageUtilization": 80}
+    fill(nested(obj, "status"), desiredReplicas=0)
     fill(spec, minReplicas=1, metrics=[{"type": "Resource", "resource": {"name": "cpu", "target": target}}])
+
+
+def _budget(obj: Obj) -> None:
+    status = nested(obj, "status")
+    fill(status, disruptionsAllowed=0, currentHealthy=0, desiredHealthy=0, expectedPods=0)
+
+
+def _event(obj: Obj) -> None:
+    fill(obj, source={}, reportingComponent="", reportingInstance="")
 
 
 def _claim(obj: Obj) -> None:
@@ -146,6 +167,8 @@ def _claim(obj: Obj) -> None:
 
 def _volume(obj: Obj) -> None:
     fill(nested(obj, "spec"), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
+    if isinstance(obj["spec"].get("hostPath"), dict):
+        fill(obj["spec"]["hostPath"], type="")
     fill(nested(obj, "status"), phase="Pending")
 
 
@@ -224,6 +247,11 @@ _DEFAULTS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "PersistentVolumeClaim"): _claim,
     ("", "PersistentVolume"): _volume,
     ("", "Endpoints"): _endpoints,
+    ("", "Event"): _event,
+    ("", "PodTemplate"): default_template,
+    ("", "ResourceQuota"): lambda obj: fill(obj, status={}),
+    ("policy", "PodDisruptionBudget"): _budget,
+    ("networking.k8s.io", "Ingress"): lambda obj: fill(nested(obj, "status"), loadBalancer={}),
     ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("apps", "Deployment"): _deployment,
     ("", "ReplicationController"): _replication_controller,

@@ -59,6 +59,8 @@ def default_pod(obj: Obj) -> None:
 def default_template(spec: Obj) -> None:
     """The ``template`` of a workload's spec, where it has one."""
     template = spec.get("template")
+    if isinstance(template, dict):
+        nested(template, "metadata")
     if isinstance(template, dict) and isinstance(template.get("spec"), dict):
         _pod_spec(template["spec"])
 
@@ -112,6 +114,8 @@ def _container(container: Obj, host_network: bool) -> None:
         source = variable.get("valueFrom")
         if isinstance(source, dict) and isinstance(source.get("fieldRef"), dict):
             fill(source["fieldRef"], apiVersion="v1")
+        if isinstance(source, dict) and isinstance(source.get("resourceFieldRef"), dict):
+            fill(source["resourceFieldRef"], divisor="0")
 
 
 def _action(handler: Obj) -> None:

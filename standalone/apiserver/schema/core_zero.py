@@ -15,6 +15,7 @@ Obj = dict[str, Any]
 _TEMPLATE: Obj = {"metadata": {}, "spec": {"containers": []}}
 _JOB: Obj = {"template": _TEMPLATE}
 _ZERO: dict[tuple[str, str], Obj] = {
+    ("", "Event"): {"source": {}, "reportingComponent": "", "reportingInstance": ""},
     ("", "Pod"): {"spec": {"containers": []}},
     ("", "Service"): {"spec": {}},
     ("", "Namespace"): {"spec": {}},

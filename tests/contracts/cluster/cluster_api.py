@@ -122,6 +122,8 @@ class Api:
     data_dir: Path | None = None
     """The data directory of the embedded server; None for another cluster."""
     base: str = ""
+    no_identity: ssl.SSLContext | None = None
+    """TLS without the client certificate, which Kubernetes prefers to a token."""
     _connection: http.client.HTTPSConnection | None = None
 
     def call(
@@ -163,6 +165,11 @@ class Api:
     def connect(self) -> http.client.HTTPSConnection:
         """A connection of one's own."""
         return http.client.HTTPSConnection(self.host, self.port, timeout=CALL_S, context=self.tls)
+
+    def without_identity(self) -> Api:
+        """The same server, asked by nobody in particular; close it."""
+        tls = self.no_identity or self.tls
+        return Api(self.host, self.port, tls, {}, self.is_embedded, self.data_dir, self.base)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -223,8 +230,12 @@ def read(path: Path, data_dir: Path | None) -> Api:
     cluster = _named(config["clusters"], context["cluster"])["cluster"]
     user = _named(config["users"], context["user"])["user"]
     url = urllib.parse.urlsplit(cluster["server"])
-    tls = ssl.create_default_context(
-        cafile=cluster.get("certificate-authority"), cadata=_decoded(cluster, "certificate-authority-data")
+    tls, plain = (
+        ssl.create_default_context(
+            cafile=cluster.get("certificate-authority"),
+            cadata=_decoded(cluster, "certificate-authority-data"),
+        )
+        for _ in range(2)
     )
     if user.get("client-certificate-data"):
         _load_chain(tls, user)
@@ -232,9 +243,8 @@ def read(path: Path, data_dir: Path | None) -> Api:
         tls.load_cert_chain(user["client-certificate"], user["client-key"])
     headers = {"Authorization": f"Bearer {user['token']}"} if user.get("token") else {}
     assert url.hostname is not None
-    return Api(
-        url.hostname, url.port or 443, tls, headers, data_dir is not None, data_dir, url.path.rstrip("/")
-    )
+    base = url.path.rstrip("/")
+    return Api(url.hostname, url.port or 443, tls, headers, data_dir is not None, data_dir, base, plain)
 
 
 def _named(items: list[Obj], name: str) -> Obj:

@@ -101,6 +101,10 @@ def define(api: Api) -> Iterator[Define]:
         found = eventually(established, f"{name} is not established")
         path = f"/apis/{body['spec']['group']}/{body['spec']['versions'][0]['name']}"
         eventually(lambda: api.get(path).status == 200, f"{path} is not served")
+        for served in body["spec"]["versions"]:
+            if served["served"]:  # kube-apiserver answers 429 while the storage of a new kind begins
+                objects = f"/apis/{body['spec']['group']}/{served['name']}/{body['spec']['names']['plural']}"
+                eventually(lambda path=objects: api.get(path).status == 200, f"{objects} is not served")  # type: ignore[misc]
         return found
 
     yield one

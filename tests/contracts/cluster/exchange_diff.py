@@ -13,12 +13,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cluster_api import read
 from conftest import start_server, stop_server
 from exchange_compare import differences, split
 from exchange_run import Run
 from exchange_steps import RECORDED, Family, families, recorded
+
+SHOWN = 24
+"""Differences printed of one step."""
 
 
 def main() -> int:
@@ -84,12 +88,23 @@ def show(kubeconfig: Path, data_dir: Path | None, names: list[str]) -> int:
             count += bool(left or stale)
             if left or stale:
                 print(f"\n== {family.name}/{step.id}: {step.do}")
-            for path, (theirs, own) in left.items():
-                print(f"  {path}\n    real {json.dumps(theirs)}\n    ours {json.dumps(own)}")
+            if "status" in left:  # one refuses what the other takes: the rest says nothing more
+                told = [_told(real[step.id]), _told(ours[step.id])]
+                print(f"  real {told[0]}\n  ours {told[1]}")
+                continue
+            for path, (theirs, own) in list(left.items())[:SHOWN]:
+                print(f"  {path}: real {json.dumps(theirs)} ours {json.dumps(own)}")
+            if len(left) > SHOWN:
+                print(f"  and {len(left) - SHOWN} more")
             for path in sorted(stale):
                 print(f"  {path} is accepted and no longer differs")
     print(f"\n{count} steps differ")
     return 1 if count else 0
+
+
+def _told(answer: dict[str, Any]) -> str:
+    body = answer.get("body")
+    return f"{answer.get('status')} {body.get('message', '') if isinstance(body, dict) else ''}"
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def test_resource_version_may_not_be_given(api: Api, configmaps: str) -> None:
     assert "resourceVersion should not be set on objects to be created" in answer.message
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"null", b"\xff\xfe", b"12"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"12"])
 def test_malformed_body_is_a_bad_request(api: Api, configmaps: str, body: bytes) -> None:
     api.post(configmaps, body).fails(400, "BadRequest")
 

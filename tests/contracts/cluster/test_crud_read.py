@@ -99,7 +99,7 @@ def test_label_selector(api: Api, colored: str, selector: str, names: str) -> No
 @pytest.mark.parametrize("selector", ["a in", "a=b=c", "a,,b", "-x=1", "a in (b", "=x", "a>z"])
 def test_malformed_label_selector_is_refused(api: Api, configmaps: str, selector: str) -> None:
     answer = api.get(configmaps, labelSelector=selector).fails(400, "BadRequest")
-    assert "unable to parse requirement" in answer.message
+    assert "unable to parse requirement" in answer.message or "found '" in answer.message
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,9 @@ def test_pages_show_one_consistent_list(api: Api, colored: str) -> None:
     second = api.get(colored, limit="2", labelSelector="contract", **{"continue": token}).ok()
     assert _names(first) + _names(second) == ["a", "b", "c", "d"]
     assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
-    assert not second["metadata"].get("continue")
+    if token := second["metadata"].get("continue"):  # Kubernetes counts pages before it selects
+        rest = api.get(colored, limit="2", labelSelector="contract", **{"continue": token}).ok()
+        assert rest["items"] == [] and not rest["metadata"].get("continue")
 
 
 def test_remaining_items_are_counted_without_a_selector(api: Api, colored: str) -> None:

@@ -77,10 +77,14 @@ def test_creation_and_deletion_times_stay(api: Api, configmaps: str, present: di
     changed["metadata"]["creationTimestamp"] = "2001-01-01T00:00:00Z"
     changed["metadata"]["deletionTimestamp"] = "2001-01-01T00:00:00Z"
     changed["metadata"]["deletionGracePeriodSeconds"] = 5
+    answer = api.put(f"{configmaps}/a", changed).fails(422, "Invalid")
+    assert answer.causes() == {
+        "metadata.deletionTimestamp": "FieldValueInvalid",
+        "metadata.deletionGracePeriodSeconds": "FieldValueInvalid",
+    }
+    del changed["metadata"]["deletionTimestamp"], changed["metadata"]["deletionGracePeriodSeconds"]
     metadata = api.put(f"{configmaps}/a", changed).ok()["metadata"]
     assert metadata["creationTimestamp"] == present["metadata"]["creationTimestamp"]
-    assert "deletionTimestamp" not in metadata
-    assert "deletionGracePeriodSeconds" not in metadata
 
 
 def test_dry_run_of_an_update(api: Api, configmaps: str, present: dict[str, Any]) -> None:
@@ -123,7 +127,7 @@ def test_main_resource_leaves_the_status(api: Api, namespace: str) -> None:
 
 def test_unknown_patch_type_is_refused(api: Api, configmaps: str, present: dict[str, Any]) -> None:
     answer = api.patch(f"{configmaps}/a", {}, media="application/json").fails(415, "UnsupportedMediaType")
-    assert "application/merge-patch+json" in answer.message
+    assert answer.message == "415: Unsupported Media Type"
 
 
 def test_merge_patch_with_a_version_is_guarded(api: Api, configmaps: str, present: dict[str, Any]) -> None:

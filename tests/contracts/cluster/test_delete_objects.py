@@ -35,7 +35,9 @@ def test_precondition(api: Api, configmaps: str, key: str) -> None:
     created = api.post(configmaps, config_map("a")).ok()
     wrong = {"uid": "11111111-1111-1111-1111-111111111111", "resourceVersion": "1"}[key]
     answer = api.delete(f"{configmaps}/a", {"preconditions": {key: wrong}}).fails(409, "Conflict")
-    assert "Precondition failed" in answer.message
+    assert (
+        f"the {'UID' if key == 'uid' else 'ResourceVersion'} in the precondition ({wrong})" in answer.message
+    )
     api.delete(f"{configmaps}/a", {"preconditions": {key: created["metadata"][key]}}).ok()
     api.get(f"{configmaps}/a").fails(404, "NotFound")
 

@@ -148,7 +148,9 @@ def test_token_of_a_service_account(api: Api, namespace: str) -> None:
     assert issued["status"]["expirationTimestamp"]
     token = issued["status"]["token"]
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-    found = api.post(path, {}, headers={"Authorization": f"Bearer {token}"}).ok()
+    account = api.without_identity()
+    found = account.post(path, {}, headers={"Authorization": f"Bearer {token}"}).ok()
+    account.close()
     user = found["status"]["userInfo"]
     assert user["username"] == f"system:serviceaccount:{namespace}:default"
     assert f"system:serviceaccounts:{namespace}" in user["groups"]
@@ -166,11 +168,13 @@ def test_token_review_of_nonsense(api: Api) -> None:
 def test_token_ends_with_its_account(api: Api, namespace: str) -> None:
     token = _token(api, namespace)["status"]["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    assert api.get("/api", headers=headers).status == 200
+    account = api.without_identity()
+    assert account.get("/api", headers=headers).status == 200
     api.delete(f"/api/v1/namespaces/{namespace}/serviceaccounts/default").ok()
     from cluster_api import eventually
 
-    eventually(lambda: api.get("/api", headers=headers).status == 401, "the token still works")
+    eventually(lambda: account.get("/api", headers=headers).status == 401, "the token still works")
+    account.close()
 
 
 def test_token_has_a_shortest_life(api: Api, namespace: str) -> None:

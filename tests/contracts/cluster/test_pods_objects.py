@@ -162,7 +162,7 @@ def test_log_needs_a_container_that_is_there(api: Api, pods: str) -> None:
 def test_log_of_a_pod_that_waits(api: Api, pods: str) -> None:
     api.post(pods, pod("a")).ok()
     answer = eventually(lambda: api.get(f"{pods}/a/log"), "no answer")
-    assert answer.status in (200, 400)
+    assert answer.status in (200, 204, 400)  # 204: no node was chosen yet
     if answer.status == 400:
         assert answer.reason == "BadRequest"
 
