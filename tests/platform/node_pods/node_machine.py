@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import textwrap
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from waiting_rig import until
 
 from standalone.layout import Layout
 from standalone.node import launch, saved
@@ -26,15 +26,6 @@ Obj = dict[str, Any]
 SETTINGS = Settings(
     restart_base_s=0.3, restart_max_s=1.0, recheck_s=0.05, refresh_s=0.05, shutdown_grace_s=1.0
 )
-
-
-async def until(condition: Callable[[], Any], deadline_s: float = 10.0) -> Any:
-    """The first true value of ``condition``; fails after the deadline."""
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {deadline_s} s: {condition}"
-        await asyncio.sleep(0.01)
-    return value
 
 
 class MemoryCluster:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from node_machine import Machine, pod, server, until
+from node_machine import Machine, pod, server
+from waiting_rig import until
 
 from wakeful.kit import httpserver
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from node_machine import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server
+from waiting_rig import until
 
 
 async def waiting(machine: Machine, name: str, reason: str) -> str:
@@ -70,7 +71,9 @@ async def test_a_misspelt_sub_path_of_a_read_only_mount_is_told(machine: Machine
     mount = {"name": "v", "mountPath": "/mnt/models", "subPath": "modle.joblib", "readOnly": True}
     machine.start(pod("sub", python("pass", volumeMounts=[mount]), volumes=[volume]))
     told = await waiting(machine, "sub", "CreateContainerConfigError")
-    assert told.endswith("there is no 'modle.joblib' in it, and the mount is read-only; it holds: model.joblib")
+    assert told.endswith(
+        "there is no 'modle.joblib' in it, and the mount is read-only; it holds: model.joblib"
+    )
     assert [path.name for path in claim.iterdir()] == ["model.joblib"]
     (claim / "modle.joblib").write_text("m")
     await machine.phase("sub", "Succeeded")

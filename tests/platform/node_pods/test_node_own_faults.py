@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from node_machine import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server
+from waiting_rig import until
 
 from standalone.node import container, worker
 from standalone.node.probing import GOOD, Prober, Result, Target

@@ -7,7 +7,8 @@ import json
 import time
 
 import aiohttp
-from node_machine import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server
+from waiting_rig import until
 
 
 async def test_runs_to_success_with_logs_and_status(machine: Machine) -> None:

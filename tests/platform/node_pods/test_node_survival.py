@@ -9,7 +9,8 @@ import signal
 import sys
 from pathlib import Path
 
-from node_machine import Machine, pod, python, server, until
+from node_machine import Machine, pod, python, server
+from waiting_rig import until
 
 PROBE = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -75,21 +75,6 @@ class Producer:
             self.refusals[status] += 1
             assert time.monotonic() < deadline, f"{headers} was refused for {limit_s} s: {self.refusals}"
             await asyncio.sleep(0.1)
-
-
-async def until(claim: Callable[[], object], limit_s: float, what: Callable[[], object]) -> None:
-    """Wait for ``claim``; after ``limit_s`` the test fails and says ``what()``."""
-    deadline = time.monotonic() + limit_s
-    while not claim():
-        assert time.monotonic() < deadline, what()
-        await asyncio.sleep(0.05)
-
-
-async def until_async(claim: Callable[[], Awaitable[object]], limit_s: float, what: str) -> None:
-    deadline = time.monotonic() + limit_s
-    while not (seen := await claim()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}: {seen}"
-        await asyncio.sleep(0.1)
 
 
 def event(id_: str, type_: str, source: str = "/test", **more: str) -> dict[str, str]:

@@ -6,23 +6,16 @@ import collections
 import http.client
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from waiting_rig import until_blocking as until
 from whole_platform import Platform
 
 SCRIPT = Path(__file__).with_name("echo_server.py")
 Obj = dict[str, Any]
-
-
-def until(check: Callable[[], object], limit_s: float, what: str) -> None:
-    deadline = time.monotonic() + limit_s
-    while not (seen := check()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}: {seen}"
-        time.sleep(0.1)
 
 
 class Echo:

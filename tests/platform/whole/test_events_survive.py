@@ -17,7 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from events_recorder import Producer, event, recording, until
+from events_recorder import Producer, event, recording
+from waiting_rig import until
 from whole_platform import Platform
 
 from standalone import instance

@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from events_recorder import Producer, Recorder, event, recording, until, until_async
+from events_recorder import Producer, Recorder, event, recording
+from waiting_rig import until
 from whole_platform import Platform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -114,7 +115,7 @@ async def test_the_sample_from_apply_to_a_woken_model(tour: Tour) -> None:
     async def sleeps() -> bool:
         return "predictor" not in await tour.kubectl("get", "pods", "-n", NAMESPACE, "-o", "name")
 
-    await until_async(sleeps, 60, "the model to sleep")
+    await until(sleeps, 60, "the model to sleep")
     assert await tour.producer.post(event("wake", measured, content_type=JSON), BODY) == 202
     assert (await tour.answer_to("wake"))[1] == {"predictions": [0]}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from serving_echo import Echo, until
+from serving_echo import Echo
+from waiting_rig import until_blocking as until
 from whole_platform import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(120), pytest.mark.usefixtures("needs_kubectl")]

@@ -7,7 +7,8 @@ import os
 import signal
 
 import pytest
-from serving_echo import Echo, until
+from serving_echo import Echo
+from waiting_rig import until_blocking as until
 from whole_platform import Platform
 
 from standalone import instance

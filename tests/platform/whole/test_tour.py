@@ -6,15 +6,14 @@ import json
 import os
 import signal
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from email.message import Message
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting_rig import until_blocking as until
 from whole_platform import Platform
 
 from standalone import instance
@@ -61,13 +60,6 @@ def decode(raw: bytes) -> Any:
 
 def lowered(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def until(check: Callable[[], object], limit_s: float, what: str) -> None:
-    deadline = time.monotonic() + limit_s
-    while not (seen := check()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}: {seen}"
-        time.sleep(0.05)
 
 
 def pods(platform: Platform) -> list[str]:

@@ -102,11 +102,6 @@ class Rig:
         async with request as response:
             return response.status, await response.text()
 
-    async def until(self, claim: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not claim():  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-
     def outcome(self, trigger: str, outcome: str) -> float:
         labels = {"namespace": "ns", "trigger": trigger, "outcome": outcome}
         return self.metrics.registry.get_sample_value("wakeful_trigger_events_total", labels) or 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 from eventing_rig import Rig, running_rig
+from waiting_rig import until
 
 from eventing.brokers.sqlite import SqliteBroker
 from eventing.ports import Done, Leased, Settlement, StoreError
@@ -48,7 +49,7 @@ async def test_a_reply_that_waited_for_the_disk_goes_to_who_wants_it_then(tmp_pa
         rig.add_trigger("new", second.url, **wants_replies)
         FullDisk.freed.set()
         await second.wait(1)
-        await rig.until(lambda: rig.outcome("new", "delivered") == 1)
+        await until(lambda: rig.outcome("new", "delivered") == 1)
         assert await rig.broker.consumers() == set()
 
 
@@ -59,6 +60,4 @@ async def test_a_consumer_that_is_gone_gets_no_lane(rig: Rig) -> None:
     rig.routes.drop_trigger({"metadata": {"namespace": "ns", "name": "t", "uid": "uid-t"}})
     rig.dispatcher.drop([consumer])
     rig.dispatcher.wake([consumer])
-    await rig.until(
-        lambda: not [task for task in asyncio.all_tasks() if task.get_name() == f"lane {consumer}"]
-    )
+    await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == f"lane {consumer}"])

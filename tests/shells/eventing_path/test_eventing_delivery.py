@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from eventing_rig import Rig, Subscriber
+from waiting_rig import until
 
 RETRY = {"retry": 2, "backoffPolicy": "linear", "backoffDelay": "PT0.01S"}
 
@@ -66,7 +67,7 @@ async def test_each_matching_trigger_gets_the_event(rig: Rig) -> None:
     await rig.post()
     await first.wait(1)
     await second.wait(1)
-    await rig.until(lambda: rig.broker.depth("ns/default").deliveries == 0)
+    await until(lambda: rig.broker.depth("ns/default").deliveries == 0)
     assert third.got == []
 
 
@@ -76,7 +77,7 @@ async def test_retries_until_it_works(rig: Rig) -> None:
     rig.add_broker(delivery=RETRY)
     rig.add_trigger("t", subscriber.url)
     await rig.post()
-    await rig.until(lambda: rig.outcome("t", "delivered") == 1)
+    await until(lambda: rig.outcome("t", "delivered") == 1)
     assert len(subscriber.got) == 3
 
 
@@ -96,7 +97,7 @@ async def test_dead_letter(rig: Rig, status: int, tries: int) -> None:
     assert got.headers["ce-id"] == "1"
     assert got.headers["ce-knativebrokerttl"] == "255"
     assert "prefer" not in got.headers
-    await rig.until(lambda: rig.outcome("t", "dead_lettered") == 1)
+    await until(lambda: rig.outcome("t", "dead_lettered") == 1)
 
 
 async def test_no_answer_dead_letters_as_500(rig: Rig) -> None:
@@ -115,7 +116,7 @@ async def test_the_dead_letter_sink_is_retried_then_the_event_is_lost(rig: Rig) 
     rig.add_broker(delivery=RETRY)
     rig.add_trigger("t", subscriber.url, dead_letter=sink.url)
     await rig.post()
-    await rig.until(lambda: rig.outcome("t", "lost") == 1)
+    await until(lambda: rig.outcome("t", "lost") == 1)
     assert (len(subscriber.got), len(sink.got)) == (1, 3)
     assert rig.broker.depth("ns/default").deliveries == 0
 
@@ -192,7 +193,7 @@ async def test_a_subscriber_that_gets_resolved_gets_its_retries(rig: Rig) -> Non
     rig.add_broker(delivery={"retry": 100, "backoffPolicy": "linear", "backoffDelay": "PT0.001S"})
     rig.add_trigger("t", None)
     await rig.post()
-    await rig.until(lambda: rig.broker.depth("ns/default").deliveries == 1)
+    await until(lambda: rig.broker.depth("ns/default").deliveries == 1)
     rig.add_trigger("t", subscriber.url)
     await subscriber.wait(1)
 
@@ -238,7 +239,7 @@ async def test_a_closed_kept_alive_connection_is_no_attempt(rig: Rig) -> None:
     rig.add_trigger("t", url)
     for number in range(3):
         await rig.post(ce_id=str(number))
-        await rig.until(lambda number=number: rig.outcome("t", "delivered") == number + 1)  # type: ignore[misc]
+        await until(lambda number=number: rig.outcome("t", "delivered") == number + 1)  # type: ignore[misc]
     assert rig.outcome("t", "lost") == 0
     server.close()
 
@@ -266,7 +267,7 @@ async def test_an_event_becomes_an_inference_and_the_answer_an_event(rig: Rig) -
     await model.wait(2)
     got, again = await sink.wait(2)
     assert got.headers["ce-id"] == again.headers["ce-id"], "equal events give equal answers, ids included"
-    await rig.until(lambda: rig.broker.depth("ns/default").deliveries == 0)
+    await until(lambda: rig.broker.depth("ns/default").deliveries == 0)
     assert len(model.got) == 2, "the reply does not go to the Trigger it came from"
     assert model.got[0].headers["content-type"] == "application/json"
     assert "ce-id" not in model.got[0].headers

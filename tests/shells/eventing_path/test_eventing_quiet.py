@@ -7,6 +7,7 @@ import json
 import pytest
 from aiohttp import web
 from eventing_rig import Rig
+from waiting_rig import until
 
 from eventing.quiet import Quiet
 
@@ -41,7 +42,7 @@ async def test_hundred_failures_are_few_lines_but_all_counted(
     rig.add_trigger("t", subscriber.url)
     for number in range(100):
         await rig.post(ce_id=str(number))
-    await rig.until(lambda: rig.outcome("t", "lost") == 100)
+    await until(lambda: rig.outcome("t", "lost") == 100)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
     assert 0 < len(lines) < 80
     assert {line["event"] for line in lines} == {"delivery failed", "event lost"}

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from eventing_rig import Rig, running_rig
+from waiting_rig import until
 
 from eventing.dispatcher import Concurrency
 from wakeful.kit import httpserver
@@ -41,11 +42,11 @@ async def test_an_absent_gateway_uses_up_no_try(tmp_path: Path) -> None:
         rig.add_broker()
         rig.add_trigger("t", "http://svc.ns.svc.cluster.local/in")
         assert (await rig.post())[0] == 202
-        await rig.until(lambda: rig.broker.depth("ns/default").deliveries == 1)
+        await until(lambda: rig.broker.depth("ns/default").deliveries == 1)
         began = time.monotonic()
-        await rig.until(lambda: time.monotonic() - began > 1.2)
+        await until(lambda: time.monotonic() - began > 1.2)
         runner = await httpserver.start(web.Server(gateway), f"tcp:127.0.0.1:{port}", shutdown_s=0.1)
-        await rig.until(lambda: rig.outcome("t", "delivered") == 1)
+        await until(lambda: rig.outcome("t", "delivered") == 1)
         assert len(got) == 1
         assert rig.outcome("t", "lost") == 0
         await runner.cleanup()
@@ -59,7 +60,7 @@ async def test_a_named_dead_letter_sink_is_waited_for(rig: Rig) -> None:
     rig.add_trigger("t", subscriber.url, delivery=named)
     await rig.post()
     await subscriber.wait(1)
-    await rig.until(lambda: rig.broker.depth("ns/default").deliveries == 1)
+    await until(lambda: rig.broker.depth("ns/default").deliveries == 1)
     rig.add_trigger("t", subscriber.url, dead_letter=sink.url, delivery=named)
     (got,) = await sink.wait(1)
     assert got.headers["ce-knativeerrorcode"] == "400"
@@ -95,7 +96,7 @@ async def test_bytes_in_flight_are_bounded_and_nothing_is_stuck(tmp_path: Path) 
         rig.add_trigger("t", subscriber.url)
         for number in range(8):
             await rig.post(body=b"x" * 100_000, ce_id=str(number))
-            await rig.until(lambda number=number: running == min(number + 1, 2))  # type: ignore[misc]
+            await until(lambda number=number: running == min(number + 1, 2))  # type: ignore[misc]
         assert most == 2
         release.set()
-        await rig.until(lambda: rig.outcome("t", "delivered") == 8)
+        await until(lambda: rig.outcome("t", "delivered") == 8)

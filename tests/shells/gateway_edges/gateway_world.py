@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from waiting_rig import until
+
 from activator_hooks.ports import WakeDecision, WakeError
 from standalone.gateway.engine import Engine
 from standalone.gateway.fleet import Fleet
@@ -164,11 +166,3 @@ class World:
             return await asyncio.wait_for(reader.read(), 10)
         finally:
             writer.close()
-
-
-async def until(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
-    """Wait for the world to be as it should."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        await asyncio.sleep(0.005)

@@ -11,7 +11,8 @@ from socket import create_server
 import aiohttp
 import pytest
 from gateway_pods import EchoPod, read_request
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 from standalone.gateway import admin
 from standalone.gateway.exchange import Head

@@ -14,7 +14,8 @@ import h2.errors
 import h2.events
 import pytest
 from gateway_pods import EchoPod
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 METADATA = (("x-one", "1"),)
 

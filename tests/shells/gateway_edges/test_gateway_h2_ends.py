@@ -12,7 +12,8 @@ import h2.connection
 import h2.events
 import pytest
 from gateway_pods import EchoPod
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 from standalone.gateway.settings import Limits
 

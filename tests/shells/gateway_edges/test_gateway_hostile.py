@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 from gateway_pods import EchoPod
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 from standalone.gateway.front import Front
 from standalone.gateway.settings import Limits

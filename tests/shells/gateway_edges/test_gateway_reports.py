@@ -9,8 +9,9 @@ from typing import Any, cast
 
 from aiohttp import web
 from gateway_pods import EchoPod
-from gateway_world import World, until
+from gateway_world import World
 from prometheus_client import generate_latest
+from waiting_rig import until
 
 from standalone.gateway.autoscaler import AutoscalerClient
 from standalone.gateway.fleet import Fleet

@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 from gateway_pods import EchoPod, read_request
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 GET = b"GET / HTTP/1.1\r\nHost: m.ns.localhost\r\nConnection: close\r\n\r\n"
 

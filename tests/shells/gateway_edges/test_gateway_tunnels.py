@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import websockets
 from gateway_pods import EchoPod, read_request
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from dataclasses import replace
 import aiohttp
 import pytest
 from gateway_pods import EchoPod, read_request
-from gateway_world import World, until
+from gateway_world import World
+from waiting_rig import until
 
 from standalone.gateway.settings import Limits
 

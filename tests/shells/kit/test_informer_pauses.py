@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -46,7 +47,7 @@ async def gaps(server: Failing, count: int) -> list[float]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     times = server.watches[: count + 1]
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 ENDS: dict[str, Callable[[], Exception | None]] = {

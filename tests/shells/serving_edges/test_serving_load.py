@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from waiting_rig import until
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.serving.model import LoadError, Model
@@ -15,12 +16,6 @@ from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
 
 WAIT = {"do": "wait"}
-
-
-async def until(condition: Any, deadline_s: float = 5.0) -> None:
-    async with asyncio.timeout(deadline_s):
-        while not condition():  # noqa: ASYNC110 - the condition is the world
-            await asyncio.sleep(0.005)
 
 
 async def test_full_queue_answers_503_with_retry_after(start: Any, models: Any) -> None:
