@@ -28,8 +28,13 @@ from imagebuild.containerfile import Containerfile
 from imagebuild.steps import ImageError, Steps, size_mb
 
 ROOT = Path(__file__).resolve().parents[3]
+NOT_CACHED_STATUS = 3
 LOCAL_PREFIX = "dev.local/"  # Knative does not ask a registry for names that begin so
 KEPT_ARCHIVES = 2
+
+
+class NotCachedError(ImageError):
+    """--cached was given and something would have to be built."""
 
 
 def main(words: list[str]) -> int:
@@ -40,6 +45,9 @@ def main(words: list[str]) -> int:
     try:
         with alone(cache):
             return int(options.do(options, cache))
+    except NotCachedError as error:
+        print(f"hack/images: {error}", file=sys.stderr)
+        return NOT_CACHED_STATUS
     except (ImageError, containerfile.ContainerfileError) as error:
         print(f"hack/images: {error}", file=sys.stderr)
         return 1
@@ -65,6 +73,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     )
     build.add_argument("--prefix", help="REGISTRY/PATH of one more name in the archive, to push it under")
     build.add_argument("--again", action="store_true", help="build although the result is cached")
+    build.add_argument(
+        "--cached", action="store_true", help="build nothing: exit 3 when something is not cached"
+    )
     build.set_defaults(do=do_build)
     commands.add_parser("list", help="the images, their files and what is cached").set_defaults(do=do_list)
     base = commands.add_parser("base", help="make the base")
@@ -89,6 +100,8 @@ def do_build(options: argparse.Namespace, cache: Path) -> int:
     steps, log, version = Steps(), cache / "build.log", version_of(ROOT)
     images = chosen(options.names)
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.cached and not (options.base or foundation.path_of(cache).exists()):
+        raise NotCachedError("the base is not made yet: hack/images build, without --cached")
     base = None if options.base else own_base(cache, log, steps)
     circumstances = (
         version,
@@ -99,6 +112,10 @@ def do_build(options: argparse.Namespace, cache: Path) -> int:
     builder: builders.Builder | None = None
     for image in images:
         archived = cache / f"{image.name}-{keys.key_of(image, ROOT, *circumstances)}.tar"
+        if options.cached and not archived.exists():
+            raise NotCachedError(
+                f"{image.name} is not built from today's sources: hack/images build {image.name}"
+            )
         if options.again or not archived.exists():
             builder = builder or builders.choose(options.builder, cache, log)
             arguments = {"BASE": builder.load_base(base) if base else options.base, "VERSION": version}

@@ -1,0 +1,200 @@
+"""What the Containerfiles and their locks say: every deployable has one, and takes what it imports and no more."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from imagebuild import containerfile, wheels
+from imagebuild.containerfile import Containerfile
+
+ROOT = Path(__file__).resolve().parents[3]
+IMAGES = containerfile.find_all(ROOT)
+OWN = ("wakeful", "controller", "activator_hooks", "runtimes", "eventing", "storage", "standalone")
+# Imported where they are installed, and the error names them where they are not (docs/reference/model-server.md).
+OPTIONAL = {"runtimes/sklearn/Containerfile": {"pandas", "skops"}}
+# Parts of one machine: `wakeful up` starts them, a cluster has Kubernetes and Knative instead.
+NOT_DEPLOYED = {"standalone", "wakeful"}
+
+
+def name_of(image: Containerfile) -> str:
+    return image.name
+
+
+each_image = pytest.mark.parametrize("image", IMAGES, ids=name_of)
+
+
+def test_every_deployable_has_a_containerfile() -> None:
+    programs = {path.parent for package in OWN for path in (ROOT / package).rglob("__main__.py")}
+    deployed = {
+        path.relative_to(ROOT) for path in programs if path.relative_to(ROOT).parts[0] not in NOT_DEPLOYED
+    }
+    assert deployed == {image.path.parent for image in IMAGES}
+
+
+@each_image
+def test_starts_from_a_base_and_ends_from_nothing(image: Containerfile) -> None:
+    lines = containerfile.instructions((ROOT / image.path).read_text())
+    assert [line for line in lines if line.startswith("FROM")] == ["FROM ${BASE} AS build", "FROM scratch"]
+    assert lines[0].startswith("ARG BASE")
+
+
+@each_image
+def test_runs_without_root_and_without_a_shell(image: Containerfile) -> None:
+    text = (ROOT / image.path).read_text()
+    final = containerfile.instructions(text[text.index("FROM scratch") :])
+    module = str(image.path.parent).replace("/", ".")
+    assert "USER 65532:65532" in final
+    assert final[-1] == f'ENTRYPOINT ["python3", "-P", "-m", "{module}"]'
+    assert [line for line in final if line.startswith("RUN")] == []
+
+
+@each_image
+def test_installs_only_pinned_and_hashed_packages(image: Containerfile) -> None:
+    text = (ROOT / image.path).read_text()
+    assert "--require-hashes" in text and "--no-deps" in text
+    lock = (ROOT / image.requirements).read_text()
+    assert len(wheels.pins(lock)) == lock.count("==") > 0
+    assert "://" not in lock and "index-url" not in lock
+
+
+@each_image
+def test_lock_agrees_with_the_one_of_this_environment(image: Containerfile) -> None:
+    runtime = versions((ROOT / "requirements/runtime.txt").read_text())
+    own = versions((ROOT / image.requirements).read_text())
+    assert {name: version for name, version in own.items() if runtime.get(name) != version} == {}
+
+
+@each_image
+def test_takes_every_module_that_it_can_reach(image: Containerfile) -> None:
+    taken = {module_of(path) for path in sources(image)}
+    assert sorted(reachable(image) - taken) == []
+
+
+@each_image
+def test_takes_no_part_that_it_cannot_reach(image: Containerfile) -> None:
+    """Whole rooms are taken (`wakeful.core`, `controller`): one without any reachable module is waste."""
+    packages = {
+        ".".join(module_of(path).split(".")[:2]) for path in sources(image) if path.name == "__init__.py"
+    }
+    reached = reachable(image)
+    assert sorted(name for name in packages if not any(under(other, name) for other in reached)) == []
+
+
+@each_image
+def test_lock_holds_what_is_imported_and_its_needs_only(image: Containerfile) -> None:
+    outside = {name.split(".")[0] for module in reachable(image) for name in imported(file_of(module))}
+    outside -= {*OWN, *sys.stdlib_module_names, *OPTIONAL.get(str(image.path), set())}
+    locked = set(versions((ROOT / image.requirements).read_text()))
+    provided = {name: owners_of(name) & locked for name in outside}
+    assert [name for name, owners in provided.items() if not owners] == []
+    wanted = closure({owner for owners in provided.values() for owner in owners})
+    assert locked - wanted == set()
+
+
+@each_image
+def test_names_no_registry(image: Containerfile) -> None:
+    text = (ROOT / image.path).read_text()
+    assert re.findall(r"[a-z0-9-]+\.(?:io|com|org|dev|net)/", text.replace("org.opencontainers", "")) == []
+
+
+def versions(lock: str) -> dict[str, str]:
+    """Package name in its normal form -> version."""
+    return {normal(name): version for name, version in re.findall(r"^(\S+?)==(\S+)", lock, re.MULTILINE)}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def sources(image: Containerfile) -> list[Path]:
+    """Every Python file of ours in the image."""
+    roots = [ROOT / source for source in image.sources if source.split("/")[0] in OWN]
+    return sorted(file for root in roots for file in ([root] if root.is_file() else root.rglob("*.py")))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def file_of(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def under(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def reachable(image: Containerfile) -> set[str]:
+    """Our modules that the program can import, lazily too, from its __main__ on; parents come with their children."""
+    left = {f"{str(image.path.parent).replace('/', '.')}.__main__"}
+    done: set[str] = set()
+    while left:
+        module = left.pop()
+        done.add(module)
+        parents = {module.rsplit(".", count)[0] for count in range(1, module.count(".") + 1)}
+        found = {name for name in imported(file_of(module)) if name.split(".")[0] in OWN and is_module(name)}
+        left |= (found | parents) - done
+    return done
+
+
+@cache
+def imported(path: Path) -> set[str]:
+    """Modules that a file imports, lazily or not; a name taken from a package counts when it is a module there."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    for_types = {id(node) for check in ast.walk(tree) if is_for_types(check) for node in ast.walk(check)}
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {node.module, *(name for name in inside if is_module(name))}
+    return found
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+@cache
+def owners() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+def owners_of(module: str) -> set[str]:
+    return {normal(name) for name in owners().get(module, [])}
+
+
+def closure(names: set[str]) -> set[str]:
+    """The packages and everything that they require on this system."""
+    done: set[str] = set()
+    left = set(names)
+    while left:
+        name = left.pop()
+        done.add(name)
+        for line in importlib.metadata.requires(name) or []:
+            if "extra ==" not in line and (found := re.match(r"[A-Za-z0-9._-]+", line)):
+                left |= {normal(found[0])} - done if is_installed(found[0]) else set()
+    return done
+
+
+def is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
