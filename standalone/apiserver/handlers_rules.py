@@ -15,6 +15,7 @@ from standalone.apiserver import errors, kinds_crd, webhook_match
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind
 from standalone.apiserver.schema import checks_crd, core_checks
+from standalone.apiserver.store import Store
 from standalone.apiserver.store_entries import Obj
 
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -50,6 +51,23 @@ def fill_create(kind: Kind, obj: Obj, node_name: str) -> None:
             finalizers.append(CRD_FINALIZER)
 
 
+def check_references(kind: Kind, obj: Obj, namespace: str, store: Store) -> None:
+    """403 for a new pod that names what does not exist. The default ServiceAccount may still be on its way."""
+    if (kind.group, kind.kind) != ("", "Pod"):
+        return
+    spec, name = obj["spec"], str(obj["metadata"].get("name", ""))
+    account = spec["serviceAccountName"]
+    if account != "default" and store.latest("serviceaccounts", (namespace, account)) is None:
+        missing = f'serviceaccount "{account}" not found'
+        why = f"error looking up service account {namespace}/{account}: {missing}"
+        raise errors.forbidden("pods", "", name, why)
+    priority = spec.get("priorityClassName")
+    is_built_in = str(priority).startswith("system-")
+    if priority and not is_built_in and store.latest(_PRIORITIES, ("", priority)) is None:
+        raise errors.forbidden("pods", "", name, f"no PriorityClass with name {priority} was found")
+
+
+_PRIORITIES = "priorityclasses.scheduling.k8s.io"
 _UNREACHABLE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 UNREACHABLE_S = 300
 

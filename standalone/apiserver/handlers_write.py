@@ -90,6 +90,7 @@ class Writer:
             handlers_schema.read_fields(kind, obj, "Ignore", [])
         handlers_schema.default(kind, obj)
         self._validate(kind, obj, None, "")
+        self._admit(kind, obj, namespace, options)
         await self._context.admission.validate(call, obj, None)
         if kind.resource == CRD_RESOURCE:
             handlers_definitions.set_status(self._context, obj, None)
@@ -97,6 +98,15 @@ class Writer:
         obj["apiVersion"] = _stored_version(kind)
         key = (namespace if kind.namespaced else "", obj["metadata"]["name"])
         return await self._store_new(target, key, obj, options)
+
+    def _admit(self, kind: Kind, obj: Obj, namespace: str, options: WriteOptions) -> None:
+        """What admission of Kubernetes itself looks up and warns about."""
+        if kind.is_custom:
+            return
+        from standalone.apiserver.schema import core_warnings
+
+        handlers_rules.check_references(kind, obj, namespace, self._context.store)
+        options.warnings.extend(core_warnings.warnings_of(kind, obj))
 
     async def _store_new(
         self, target: Target, key: tuple[str, str], obj: Obj, options: WriteOptions

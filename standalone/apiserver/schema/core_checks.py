@@ -128,8 +128,7 @@ def _service_port(port: Obj, path: str, needs_name: bool, seen: dict[str, set[st
     check_port(port.get("port"), f"{path}.port", errors)
     target = port.get("targetPort")
     if isinstance(target, str):
-        why = names.port_name_problem(target) if target else "must contain at least one letter (a-z)"
-        if why:
+        for why in names.port_name_problems(target):
             errors.append(failure.invalid(f"{path}.targetPort", target, why))
     else:
         check_port(target, f"{path}.targetPort", errors)

@@ -42,6 +42,10 @@ def check_running(container: Obj, path: str, may_probe: bool, errors: Errors) ->
     for name in ("postStart", "preStop"):
         if isinstance(hooks.get(name), dict):
             _handler(hooks[name], f"{path}.lifecycle.{name}", errors)
+    policy = container.get("terminationMessagePolicy")
+    if policy not in (None, "", "File", "FallbackToLogsOnError"):
+        known = ["File", "FallbackToLogsOnError"]
+        errors.append(failure.not_supported(f"{path}.terminationMessagePolicy", policy, known))
     context, where = _part(container, "securityContext"), f"{path}.securityContext"
     check_identity(context, where, errors)
     if context.get("privileged") is True and context.get("allowPrivilegeEscalation") is False:
@@ -90,6 +94,7 @@ def _resource(name: str, value: Any, path: str, errors: Errors) -> None:
     if why := selectors.label_key_problem(name):
         errors.append(failure.invalid(where, name, why))
     elif "/" not in name and name not in _STANDARD and not name.startswith("hugepages-"):
+        errors.append(failure.invalid(where, name, "must be a standard resource type or fully qualified"))
         errors.append(failure.invalid(where, name, "must be a standard resource for containers"))
     amount = quantities.number(value)
     if amount is None:
@@ -138,6 +143,5 @@ def _port(value: Any, path: str, errors: Errors) -> None:
         if not 1 <= value <= 65535:
             errors.append(failure.invalid(path, value, "must be between 1 and 65535, inclusive"))
     elif isinstance(value, str):
-        why = names.port_name_problem(value) if value else "must contain at least one letter (a-z)"
-        if why:
+        for why in names.port_name_problems(value):
             errors.append(failure.invalid(path, value, why))

@@ -12,13 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 from standalone.apiserver import selectors
-from standalone.apiserver.schema import core_checks_container, failure, names
+from standalone.apiserver.schema import core_checks_container, core_checks_scheduling, failure, names, quantities
 from standalone.apiserver.schema.core_defaults_pod import dicts
 from standalone.apiserver.schema.failure import FieldError
 
 Obj = dict[str, Any]
 Errors = list[FieldError]
 MAX_INT32 = 2**31 - 1
+MAX_MODE = 0o777
+SHORTEST_TOKEN_S = 600
 
 
 def part(obj: Any, key: str) -> Obj:
@@ -56,7 +58,7 @@ def check_pod_spec(spec: Obj, path: str, errors: Errors) -> None:
         errors.append(failure.required(f"{path}.containers"))
     volumes = _volumes(spec, path, errors)
     seen: set[str] = set()
-    for group in ("initContainers", "containers"):
+    for group in ("containers", "initContainers"):
         for number, container in enumerate(dicts(spec.get(group))):
             where = f"{path}.{group}[{number}]"
             name = container.get("name")
@@ -69,9 +71,14 @@ def check_pod_spec(spec: Obj, path: str, errors: Errors) -> None:
     for key in ("serviceAccountName", "nodeName", "priorityClassName"):
         if spec.get(key):
             check_name(spec[key], f"{path}.{key}", errors, names.subdomain_problem)
-    for key in ("hostname", "subdomain"):
-        if spec.get(key):
-            check_name(spec[key], f"{path}.{key}", errors)
+    if spec.get("hostname"):
+        check_name(spec["hostname"], f"{path}.hostname", errors)
+    if isinstance(subdomain := spec.get("subdomain"), str) and subdomain:
+        if "." in subdomain:
+            errors.append(failure.invalid(f"{path}.subdomain", subdomain, "must not contain dots"))
+        else:
+            check_name(subdomain, f"{path}.subdomain", errors)
+    core_checks_scheduling.check_scheduling(spec, path, errors)
     check_labels(part(spec, "nodeSelector"), f"{path}.nodeSelector", errors)
     limit = spec.get("activeDeadlineSeconds")
     if isinstance(limit, int) and not 1 <= limit <= MAX_INT32:
@@ -99,6 +106,18 @@ def _volumes(spec: Obj, path: str, errors: Errors) -> set[str]:
                 errors.append(failure.required(f"{where}.{source}.{key}"))
         for source in ("configMap", "secret"):
             _items(part(volume, source).get("items"), f"{where}.{source}", errors)
+        for source in ("configMap", "secret", "downwardAPI", "projected"):
+            mode = part(volume, source).get("defaultMode")
+            if isinstance(mode, int) and not 0 <= mode <= MAX_MODE:
+                why = "must be a number between 0 and 0777 (octal), both inclusive"
+                errors.append(failure.invalid(f"{where}.{source}.defaultMode", mode, why))
+        host = part(volume, "hostPath").get("path")
+        if isinstance(host, str) and ".." in host.split("/"):
+            errors.append(failure.invalid(f"{where}.hostPath.path", host, "must not contain '..'"))
+        size = quantities.number(part(volume, "emptyDir").get("sizeLimit"))
+        if size is not None and size < 0:
+            why = "SizeLimit field must be a valid resource quantity"
+            errors.append(failure.forbidden(f"{where}.emptyDir.sizeLimit", why))
         _projected(part(volume, "projected"), f"{where}.projected", errors)
     return found
 
@@ -124,7 +143,11 @@ def _projected(source: Obj, path: str, errors: Errors) -> None:
         where = f"{path}.sources[{number}]"
         named = [key for key in one if isinstance(one[key], dict)]
         if len(named) > 1:
-            errors.append(failure.forbidden(f"{where}.{named[1]}", "may not specify more than 1 volume type"))
+            errors.append(failure.forbidden(where, "may not specify more than 1 volume type per source"))
+        lasts = part(one, "serviceAccountToken").get("expirationSeconds")
+        if isinstance(lasts, int) and lasts < SHORTEST_TOKEN_S:
+            why = "may not specify a duration less than 10 minutes"
+            errors.append(failure.invalid(f"{where}.serviceAccountToken.expirationSeconds", lasts, why))
         for kind in ("configMap", "secret"):
             if kind in one:
                 if not part(one, kind).get("name"):
@@ -148,6 +171,14 @@ def _container(container: Obj, path: str, volumes: set[str], on_host: bool, erro
         errors.append(failure.invalid(f"{path}.image", image, "must not have leading or trailing whitespace"))
     _ports(container.get("ports"), f"{path}.ports", on_host, errors)
     _variables(container.get("env"), f"{path}.env", errors)
+    for source in dicts(container.get("envFrom")):
+        given = [key for key in ("configMapRef", "secretRef") if isinstance(source.get(key), dict)]
+        if not given:
+            why = "must specify one of: `configMapRef` or `secretRef`"
+            errors.append(failure.invalid(f"{path}.envFrom", "", why))
+        elif len(given) > 1:
+            why = "may not have more than one field specified at a time"
+            errors.append(failure.invalid(f"{path}.envFrom", "", why))
     mounted: set[str] = set()
     for number, mount in enumerate(dicts(container.get("volumeMounts"))):
         where = f"{path}.volumeMounts[{number}]"
@@ -162,7 +193,7 @@ def _container(container: Obj, path: str, volumes: set[str], on_host: bool, erro
             errors.append(failure.invalid(f"{where}.mountPath", target, "must be unique"))
         mounted.add(str(target))
         if mount.get("subPath"):
-            _relative(mount["subPath"], f"{where}.subPath", errors)
+            _relative(mount["subPath"], f"{path}.volumeMounts.subPath", errors)
 
 
 def _ports(ports: Any, path: str, on_host: bool, errors: Errors) -> None:
@@ -171,9 +202,9 @@ def _ports(ports: Any, path: str, on_host: bool, errors: Errors) -> None:
         where = f"{path}[{number}]"
         name, inside, outside = port.get("name"), port.get("containerPort"), port.get("hostPort")
         if isinstance(name, str) and name:
-            if why := names.port_name_problem(name):
-                errors.append(failure.invalid(f"{where}.name", name, why))
-            elif name in seen:
+            wrong = names.port_name_problems(name)
+            errors += [failure.invalid(f"{where}.name", name, why) for why in wrong]
+            if not wrong and name in seen:
                 errors.append(failure.duplicate(f"{where}.name", name))
             seen.add(name)
         if inside == 0:
@@ -185,6 +216,22 @@ def _ports(ports: Any, path: str, on_host: bool, errors: Errors) -> None:
             if on_host and outside != inside:
                 why = "must match `hostPort` when `hostNetwork` is true"
                 errors.append(failure.invalid(f"{where}.containerPort", inside, why))
+
+
+_POD_FIELDS = (
+    *("metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels", "metadata.annotations"),
+    *("spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
+)
+
+
+def _referred(source: Obj, path: str, errors: Errors) -> None:
+    field = part(source, "fieldRef").get("fieldPath")
+    if isinstance(field, str) and field and field.partition("[")[0] not in _POD_FIELDS:
+        why = f"error converting fieldPath: field label not supported: {field}"
+        errors.append(failure.invalid(f"{path}.fieldRef.fieldPath", field, why))
+    for key in ("configMapKeyRef", "secretKeyRef"):
+        if isinstance(source.get(key), dict) and (why := names.subdomain_problem(source[key].get("name") or "")):
+            errors.append(failure.invalid(f"{path}.{key}.name", source[key].get("name") or "", why))
 
 
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
@@ -210,3 +257,4 @@ def _variables(variables: Any, path: str, errors: Errors) -> None:
         elif len(given) > 1:
             why = "may not have more than one field specified at a time"
             errors.append(failure.invalid(f"{where}.valueFrom", "", why))
+        _referred(source, f"{where}.valueFrom", errors)

@@ -74,6 +74,9 @@ def _pod_spec(spec: Obj) -> None:
         terminationGracePeriodSeconds=30,
         securityContext={},
     )
+    grace = spec["terminationGracePeriodSeconds"]
+    if isinstance(grace, int) and grace < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     if spec.get("serviceAccountName"):
         fill(spec, serviceAccount=spec["serviceAccountName"])
     elif spec.get("serviceAccount"):

@@ -64,17 +64,20 @@ def config_key_problem(key: str) -> str:
     return "" if _KEY.fullmatch(key) else _KEY_RULE
 
 
-def port_name_problem(name: str) -> str:
-    """The name of a container's port (an IANA service name)."""
+def port_name_problems(name: str) -> list[str]:
+    """All that is wrong with the name of a container's port (an IANA service name)."""
+    found = []
     if len(name) > 15:
-        return "must be no more than 15 characters"
+        found.append("must be no more than 15 characters")
     if not _PORT_CHARS.fullmatch(name):
-        return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-    if not any(char.isalpha() for char in name):
-        return "must contain at least one letter (a-z)"
+        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not any("a" <= char <= "z" for char in name):
+        found.append("must contain at least one letter (a-z)")
     if "--" in name:
-        return "must not contain consecutive hyphens"
-    return "must not begin or end with a hyphen" if name[0] == "-" or name[-1] == "-" else ""
+        found.append("must not contain consecutive hyphens")
+    if name[:1] == "-" or name[-1:] == "-":
+        found.append("must not begin or end with a hyphen")
+    return found
 
 
 def variable_problem(name: str) -> str:
