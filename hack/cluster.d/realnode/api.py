@@ -32,14 +32,15 @@ SOON_RIGHT = (
 class Api:
     """The API of one node, as its administrator."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, timeout_s: float = 30.0) -> None:
+        self._timeout_s = timeout_s
         self._host = node.ip
         self._context = context_of(json.loads(node.kubeconfig().read_text()))
         self._connection: http.client.HTTPSConnection | None = None
         self._plurals: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def call(self, method: str, path: str, body: Object | None = None) -> tuple[int, bytes]:
-        """One request; a lost connection is opened again once. OSError when the server cannot be reached."""
+        """One request; a lost connection is opened again once, a silent one is not. OSError when the server cannot be reached."""
         headers = {
             "Content-Type": "application/apply-patch+yaml" if method == "PATCH" else "application/json"
         }
@@ -47,7 +48,7 @@ class Api:
         for last in (False, True):
             if self._connection is None:
                 self._connection = http.client.HTTPSConnection(
-                    self._host, API_PORT, timeout=30, context=self._context
+                    self._host, API_PORT, timeout=self._timeout_s, context=self._context
                 )
             try:
                 self._connection.request(method, path, payload, headers)
@@ -56,7 +57,7 @@ class Api:
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 self._connection = None
-                if last:
+                if last or isinstance(error, TimeoutError):
                     raise OSError(f"{method} {path}: {error}") from error
         raise AssertionError("not reached")
 

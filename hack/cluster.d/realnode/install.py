@@ -6,29 +6,58 @@ every wait has a deadline and says what it lacked.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from realnode import api, box, knative
-from realnode.node import INGRESS_PORT, NODE_NAME, Node
+from realnode.node import INGRESS_PORT, NODE_NAME, ClusterError, Node
 from realnode.progress import Progress, read
 
 NODE_READY_S = 90.0
 KNATIVE_READY_S = 240.0
 INGRESS_READY_S = 60.0
+IMPORT_S = 600.0
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job")
 DNS_ROLE = "system:coredns"
 
 
-def import_node_images(node: Node, folder: Path, progress: Progress) -> None:
-    with progress.step("imported the node's images"):
-        for path in sorted(folder.glob("*.tar")):
-            import_image(node, path)
+@contextlib.contextmanager
+def importing(node: Node, folder: Path) -> Iterator[Callable[[], None]]:
+    """Imports all archives of a folder beside the block, which calls what it is given to wait for the end.
+
+    Leaving the block early (Ctrl-C, an error) ends the import.
+    """
+    script = (
+        'for archive; do "$0" --address "$SOCKET" --namespace k8s.io images import "$archive" || exit; done'
+    )
+    archives = sorted(str(path) for path in folder.glob("*.tar"))
+    log = node.logs / "import.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            ("/bin/sh", "-c", script, "ctr", *archives), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            env={**os.environ, "SOCKET": str(node.containerd_socket)}, start_new_session=True,
+        )  # fmt: skip
+
+    def finish() -> None:
+        if process.wait(IMPORT_S) != 0:
+            raise ClusterError(
+                f"the node's images could not be imported; {log} ends with:\n  {log.read_text()[-800:]}"
+            )
+
+    try:
+        yield finish
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def import_image(node: Node, path: Path) -> list[str]:
@@ -38,7 +67,7 @@ def import_image(node: Node, path: Path) -> list[str]:
 
 
 def apply_knative(
-    client: api.Api, manifests: Path, importing: concurrent.futures.Future[None], progress: Progress
+    client: api.Api, manifests: Path, finish_import: Callable[[], None], progress: Progress
 ) -> None:
     """Applies everything but workloads while the images come in, so that no pod has to look for its image twice."""
     first = json.loads((manifests / "first.json").read_text())
@@ -52,7 +81,8 @@ def apply_knative(
         client.apply_all(found for found in rest if found["kind"] not in WORKLOADS)
     with progress.step("the node is Ready"):
         wait_for_node(client)
-    importing.result()
+    with progress.step("the node's images are imported"):
+        finish_import()
     with progress.step("Knative Serving, Kourier and Knative Eventing are available"):
         client.apply_all(found for found in rest if found["kind"] in WORKLOADS)
         wait_for_knative(client)

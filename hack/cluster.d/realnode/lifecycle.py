@@ -7,7 +7,6 @@ interrupted start, which the next `up` clears away. One command at a time works 
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import fcntl
 import json
@@ -124,8 +123,7 @@ def begin(node: Node, built: Built, progress: Progress) -> None:
         box.create(node, built.programs / "node" / "pause")
         components.write_configuration(node)
     start(node, built.programs, "containerd")
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        importing = pool.submit(install.import_node_images, node, built.images, progress)
+    with install.importing(node, built.images) as finish_import:
         with progress.step("kube-apiserver is ready"):
             for name in ("etcd", "apiserver"):
                 start(node, built.programs, name)
@@ -133,7 +131,7 @@ def begin(node: Node, built: Built, progress: Progress) -> None:
         client.apply_all(install.dns_role())
         for name in components.COMPONENTS:
             start(node, built.programs, name)
-        install.apply_knative(client, built.manifests, importing, progress)
+        install.apply_knative(client, built.manifests, finish_import, progress)
     install.wait_for_ingress(node)
     write_whole(node.ready_mark, datetime.now(UTC).isoformat())
 

@@ -54,7 +54,7 @@ def gather(node: Node) -> dict[str, Any]:
 
 def deployments(node: Node, problems: list[str]) -> dict[str, str]:
     """Available of all Deployments, a namespace of Knative; adds what is wrong to `problems`."""
-    client = api.Api(node)
+    client = api.Api(node, timeout_s=5)
     shown = {}
     try:
         if message := api.lacks("Ready")(client.get(f"/api/v1/nodes/{NODE_NAME}") or {"metadata": {}}):
