@@ -42,5 +42,6 @@ def log_tail(place: Place, started_at: float) -> str:
     # The stamps are RFC 3339 in UTC with nine digits, so they sort as text.
     first = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(started_at)) + f".{int(started_at % 1 * 1e9):09d}Z"
     parts = [line.split(" ", 3) for line in lines]
-    texts = [part[3] for part in parts if len(part) == 4 and part[0] >= first]
-    return "\n".join(texts[-LOG_LINES:])[-LOG_BYTES:]
+    kept = [part for part in parts if len(part) == 4 and part[0] >= first][-LOG_LINES:]
+    # a kubelet keeps the last newline too; P marks a part of a line, which has none
+    return "".join(part[3] + ("" if part[2] == "P" else "\n") for part in kept)[-LOG_BYTES:]

@@ -29,7 +29,7 @@ async def test_failure_has_exit_code_and_message_from_log(machine: Machine) -> N
     machine.start(pod("bad", main))
     status = await machine.phase("bad", "Failed")
     ended = status["containerStatuses"][0]["state"]["terminated"]
-    assert (ended["exitCode"], ended["reason"], ended["message"]) == (7, "Error", "why it broke")
+    assert (ended["exitCode"], ended["reason"], ended["message"]) == (7, "Error", "why it broke\n")
 
 
 async def test_termination_message_path_is_mapped(machine: Machine) -> None:
@@ -120,7 +120,7 @@ async def test_crash_loop_backs_off_and_counts(machine: Machine) -> None:
     assert "back-off" in waiting["message"] and "container=main" in waiting["message"]
     await until(lambda: machine.state("loop")["restartCount"] >= 2)
     ended = machine.state("loop")["lastState"]["terminated"]
-    assert (ended["exitCode"], ended["message"]) == (1, "why")  # of the last run, not of all
+    assert (ended["exitCode"], ended["message"]) == (1, "why\n")  # of the last run, not of all
     assert machine.cluster.status["loop"]["phase"] == "Running"
     await machine.delete(worker)
 
