@@ -25,6 +25,7 @@ LIMIT_S = 240
 """No scenario may take longer, whatever it waits for."""
 STARTED, KUBE, NEWEST = pytest.StashKey[Home](), pytest.StashKey[Kube](), pytest.StashKey[str]()
 """What a failure's report needs: the home, its API, the namespace of the scenario."""
+OURS = "isvc,ksvc,trigger,broker"
 GONE_S = 240
 """For all namespaces together: a cluster's pods drain for 40 s first."""
 
@@ -113,9 +114,13 @@ def new_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Callab
 
 
 @pytest.fixture(scope="module")
-def namespace(request: pytest.FixtureRequest, new_namespace: Callable[[str], str]) -> str:
-    """A namespace for the scenarios of one file."""
-    return new_namespace(request.module.__name__.rpartition("test_")[2].replace("_", "-"))
+def namespace(
+    request: pytest.FixtureRequest, kube: Kube, new_namespace: Callable[[str], str]
+) -> Iterator[str]:
+    """A namespace for the scenarios of one file; what they made begins to go when the file is done."""
+    name = new_namespace(request.module.__name__.rpartition("test_")[2].replace("_", "-"))
+    yield name
+    kube.kubectl("delete", OURS, "--all", "-n", name, "--wait=false", check=False)
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,12 @@ def test_a_broken_revision_takes_no_traffic(rollout: Rollout, kube: Kube, dumps:
         assert rollout.count(100) == {"two": 100}
     assert set(seen) == {"two"}, seen
     assert "the weights are corrupt" in told.message, told
+    until(
+        lambda: rollout.status["modelStatus"]["copies"]["totalCopies"],
+        SETTLE_S,
+        "only the serving revision to have a ready pod",
+        lambda count: count == 1,
+    )
     status = rollout.status
     assert status["modelStatus"]["states"] == {
         "activeModelState": "Loaded",

@@ -88,6 +88,12 @@ def test_zero_is_told_by_knative_too(
         "the Revision to be inactive",
         lambda reason: reason == "NoTraffic",
     )
+    until(
+        lambda: kube.get("Revision", namespace, "iris-predictor-00001")["status"].get("actualReplicas", 0),
+        SLEEP_LIMIT_S,
+        "the drained pods to be counted out",
+        lambda count: count == 0,
+    )
     dumps.add("Revision asleep", kube.get("Revision", namespace, "iris-predictor-00001")["status"], names)
     said = kube.kubectl("get", "revision", "-n", namespace)
     dumps.add("columns of a sleeping revision", normal.columns(said, names), names)
