@@ -79,7 +79,8 @@ def _kserve(found: Found) -> list[Finding]:
         message = (
             f"KServe is installed in this cluster (webhooks {KSERVE_WEBHOOKS}{where}), and both would act on the same "
             "InferenceServices. Wakeful does nothing and holds up nobody until one of the two is removed: "
-            f"`kubectl delete -k config/default` removes Wakeful, KServe's own instructions remove KServe; see {DOCUMENT}"
+            "`kubectl delete -k config/without-crds` removes Wakeful and leaves the definitions KServe needs; KServe's own "
+            f"instructions remove KServe; see {DOCUMENT}"
         )
         return [Finding(Reason.KSERVE_INSTALLED, message, is_blocking=True)]
     labels: Mapping[str, str] = ((found.definition or {}).get("metadata") or {}).get("labels") or {}

@@ -25,7 +25,11 @@ def network(version: str = "1.21.0", **data: str) -> dict[str, Any]:
             Reason.KSERVE_INSTALLED,
             "namespace kserve",
         ),
-        (Found(network=network(), kserve={}), Reason.KSERVE_INSTALLED, "kubectl delete -k config/default"),
+        (
+            Found(network=network(), kserve={}),
+            Reason.KSERVE_INSTALLED,
+            "kubectl delete -k config/without-crds",
+        ),
         (
             Found(network=network(), definition={"metadata": {}}),
             Reason.FOREIGN_DEFINITIONS,
