@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from eventing.instants import rfc3339
 from eventing.metrics import Metrics
 from eventing.ports import (
     Again,
@@ -31,6 +30,7 @@ from eventing.ports import (
 )
 from eventing.quiet import Quiet
 from eventing.routes import Routes, Subscription
+from wakeful.core.api import instants
 from wakeful.core.delivery import answers, dead_letter, filters, hops, inference, retry
 from wakeful.core.delivery.answers import Answer, Delivered
 from wakeful.core.delivery.retry import Failure, Verdict
@@ -131,7 +131,7 @@ class Attempts:
         if isinstance(answer, NoWay):
             return answer
         model = subscription.model or ""
-        at = rfc3339(self._clock())
+        at = instants.render_micro(instants.of_unix(self._clock()))
         return inference.read_answer(event, answer, url, model, subscription.uid, at, self._limits)
 
     async def _to_dead_letter_sink(self, item: Leased, subscription: Subscription) -> Result:
@@ -176,7 +176,9 @@ class Attempts:
 
     def _replied(self, item: Leased, subscription: Subscription, reply: Event) -> Result:
         """The reply goes into the broker in the transaction that ends the delivery."""
-        admitted = hops.admit(hops.for_reply(reply, item.event), rfc3339(self._clock()))
+        admitted = hops.admit(
+            hops.for_reply(reply, item.event), instants.render_micro(instants.of_unix(self._clock()))
+        )
         if admitted is None:
             text = f"{hops.TTL} is used up: the reply would go round in a loop"
             failure = Failure(self._routes.reply_url(item.broker), 400, text, text.encode())

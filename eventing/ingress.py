@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from aiohttp import hdrs, web
 
 from eventing.bodies import Bodies, BodyError
-from eventing.instants import rfc3339
 from eventing.metrics import Metrics
 from eventing.ports import Broker, FullError, Publication, StoreError
 from eventing.routes import Routes
+from wakeful.core.api import instants
 from wakeful.core.delivery import hops
 from wakeful.core.protocol import cloudevents
 from wakeful.core.protocol.cloudevents import Event, InvalidEventError, Limits, Rule
@@ -99,7 +99,7 @@ class Ingress:
         if not self._routes.has_broker(broker):
             namespace, _, name = broker.partition("/")
             raise Refusal(404, f"there is no Broker {name[:64]!r} in namespace {namespace[:64]!r}")
-        admitted = hops.admit(event, rfc3339(self._clock()))
+        admitted = hops.admit(event, instants.render_micro(instants.of_unix(self._clock())))
         if admitted is None:
             raise Refusal(400, f"{hops.TTL} is used up: the event went round in a loop")
         await self._publish(broker, admitted, request)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
+
+from wakeful.core.api import instants
 
 Obj = Mapping[str, Any]
 PORTS = "node.wakeful.dev/ports"
@@ -169,10 +170,7 @@ def _revision_failure(obj: Obj) -> tuple[str, float]:
 
 
 def _instant(stamp: object) -> float:
-    try:
-        return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return 0.0
+    return instants.parse(stamp).timestamp()
 
 
 def _sentence(reason: object, message: object) -> str:

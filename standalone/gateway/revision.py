@@ -171,7 +171,9 @@ class Revision:
             self._failing_since = None
             self.waking.rest()
         self.hold.set_pods([pod.view.key for pod in is_open])
-        if self._needs_pod():  # the last pod went while requests waited for a place there: nobody else asks for one
+        if (
+            self._needs_pod()
+        ):  # the last pod went while requests waited for a place there: nobody else asks for one
             self.waking.poke()
 
     def leave(self, pod: Pod) -> None:

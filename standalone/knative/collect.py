@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from wakeful.core.api import instants
 from wakeful.core.api import knative_serving_names as names
 from wakeful.core.scaling.config_values import read_seconds
 
@@ -90,7 +91,7 @@ def _too_old(candidates: Sequence[Obj], retention: Retention, at: datetime) -> l
     for obj in candidates:
         if len(candidates) - len(doomed) <= retention.least:
             break
-        created = parse_time(obj["metadata"].get("creationTimestamp"))
+        created = instants.parse(obj["metadata"].get("creationTimestamp"))
         if _is_over(at, created, retention.since_create_s) and _is_over(
             at, _since(obj), retention.since_active_s
         ):
@@ -109,16 +110,8 @@ def _is_active(obj: Obj, latest_ready: str) -> bool:
 
 def _since(obj: Obj) -> datetime:
     text = (obj["metadata"].get("annotations") or {}).get(names.ROUTING_STATE_MODIFIED)
-    return parse_time(text or obj["metadata"].get("creationTimestamp"))
+    return instants.parse(text or obj["metadata"].get("creationTimestamp"))
 
 
 def _is_over(at: datetime, since: datetime, limit_s: float | None) -> bool:
     return limit_s is None or (at - since).total_seconds() > limit_s
-
-
-def parse_time(text: str | None) -> datetime:
-    """An RFC 3339 time; the epoch where there is none or it cannot be read."""
-    try:
-        return datetime.fromisoformat((text or "").replace("Z", "+00:00"))
-    except ValueError:
-        return datetime.fromtimestamp(0, UTC)

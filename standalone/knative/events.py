@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from standalone.knative.resources import KINDS
+from wakeful.core.api import instants
 from wakeful.kit import logs
 from wakeful.kit.kube import EVENTS, ApiError, KubeClient, Obj, Resource
 
@@ -73,7 +74,7 @@ class Recorder:
 
 def build_event(resource: Resource, obj: Obj, said: tuple[str, str, str], at: datetime) -> Obj:
     """One Event about ``obj``; ``said`` is type, reason and message."""
-    metadata, stamp = obj["metadata"], at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata, stamp = obj["metadata"], instants.render(at)
     component = f"{KINDS[resource].lower()}-controller"
     return {
         "apiVersion": "v1",

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from standalone.knative.collect import parse_time
 from standalone.knative.pod_index import is_active, is_pod_ready
+from wakeful.core.api import instants
 from wakeful.core.api.isvc_problem import mapping, mappings
 
 Obj = dict[str, Any]
@@ -77,7 +77,7 @@ def _surplus(pods: Sequence[Obj], wanted: int) -> list[Obj]:
 
 def _first_to_go(pod: Obj) -> tuple[bool, float, str]:
     """Not ready before ready, young before old."""
-    created = parse_time(pod["metadata"].get("creationTimestamp")).timestamp()
+    created = instants.parse(pod["metadata"].get("creationTimestamp")).timestamp()
     return is_pod_ready(pod), -created, pod["metadata"]["name"]
 
 
@@ -126,7 +126,7 @@ def _is_available(pod: Obj, min_ready_s: int, at: datetime) -> bool:
         return True
     found = mappings(mapping(pod.get("status")).get("conditions"))
     since = next((c.get("lastTransitionTime") for c in found if c.get("type") == "Ready"), None)
-    return (at - parse_time(since)).total_seconds() >= min_ready_s
+    return (at - instants.parse(since)).total_seconds() >= min_ready_s
 
 
 def _conditions(
@@ -138,7 +138,7 @@ def _conditions(
     refused: str,
     at: datetime,
 ) -> list[Obj]:
-    stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = instants.render(at)
     old = {c.get("type"): c for c in mappings(mapping(deployment.get("status")).get("conditions"))}
     unavailable = _resolve(
         mapping(mapping(deployment["spec"].get("strategy")).get("rollingUpdate")).get(
@@ -174,7 +174,7 @@ def _progressing(
     if is_complete or was_done:
         return "Progressing", "True", "NewReplicaSetAvailable", done
     deadline_s = deployment["spec"].get("progressDeadlineSeconds") or 600
-    since = parse_time((old or {}).get("lastUpdateTime")) if old else at
+    since = instants.parse((old or {}).get("lastUpdateTime")) if old else at
     if old and not has_moved and (at - since).total_seconds() > deadline_s:
         text = f'ReplicaSet "{name}" has timed out progressing.'
         return "Progressing", "False", "ProgressDeadlineExceeded", text

@@ -12,8 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from standalone.knative.collect import parse_time
-from wakeful.core.api import conditions
+from wakeful.core.api import conditions, instants
 from wakeful.core.api.isvc_problem import mapping
 from wakeful.core.scaling import activity, bounds, kpa
 from wakeful.core.scaling.bounds import Activity, Reachability
@@ -132,13 +131,13 @@ def reachability_of(autoscaler: Obj) -> Reachability:
 
 
 def created_at(obj: Obj) -> float:
-    return parse_time(obj["metadata"].get("creationTimestamp")).timestamp()
+    return instants.parse(obj["metadata"].get("creationTimestamp")).timestamp()
 
 
 def _transition(autoscaler: Obj) -> float:
     found = mapping(autoscaler.get("status")).get("conditions") or []
     times = [c.get("lastTransitionTime") for c in found if c.get("type") == "Active"]
-    return parse_time(times[0]).timestamp() if times else created_at(autoscaler)
+    return instants.parse(times[0]).timestamp() if times else created_at(autoscaler)
 
 
 def _reason(text: str) -> activity.Reason:

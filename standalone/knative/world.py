@@ -24,6 +24,7 @@ from standalone.knative.resources import (
     REVISIONS,
     ROUTES,
 )
+from wakeful.core.api import instants
 from wakeful.core.api import knative_serving_names as names
 from wakeful.kit.informer import Informer
 from wakeful.kit.kube import (
@@ -214,4 +215,4 @@ def covers(actual: Any, wanted: Any) -> bool:
 
 def rfc3339(moment: datetime | None = None) -> str:
     """``moment`` (now) as Kubernetes writes times."""
-    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instants.render(moment or datetime.now(UTC))

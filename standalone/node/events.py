@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from wakeful.core.api import instants
 from wakeful.kit import logs
 from wakeful.kit.kube import EVENTS, ApiError, KubeClient
 
@@ -122,7 +123,7 @@ def _event(pod: Obj, event_type: str, reason: str, message: str, container: str)
     }
     if container:
         involved["fieldPath"] = f"{_list_of(pod, container)}{{{container}}}"
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = instants.render(datetime.now(UTC))
     # Listed in the order of their names, they are listed in the order they happened: times have whole seconds only.
     name = f"{metadata['name'][:230]}.{next(_NUMBERS):x}"
     return {

@@ -18,6 +18,7 @@ from typing import Any
 
 import aiohttp
 
+from wakeful.core.api import instants
 from wakeful.kit import logs
 from wakeful.kit.kube import NAMESPACES, NODES, ApiError, KubeClient, Resource
 
@@ -94,7 +95,7 @@ async def _write_node(client: KubeClient, facts: Facts, ready: str, reason: str,
 
 
 def _status(facts: Facts, existing: Obj, ready: tuple[str, str, str]) -> Obj:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = instants.render(datetime.now(UTC))
     old = {c["type"]: c for c in (existing.get("status") or {}).get("conditions") or []}
 
     def condition(kind: str, status: str, reason: str, message: str) -> Obj:
@@ -139,7 +140,7 @@ def _status(facts: Facts, existing: Obj, ready: tuple[str, str, str]) -> Obj:
 
 
 async def _renew(client: KubeClient) -> None:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    now = instants.render_micro(datetime.now(UTC))
     spec = {"holderIdentity": NAME, "leaseDurationSeconds": 40, "renewTime": now}
     lease = {
         "apiVersion": "coordination.k8s.io/v1",

@@ -7,14 +7,13 @@ condition's ``lastTransitionTime`` changes only with its status.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from standalone.node import quantity
 from standalone.node.restart import Role
+from wakeful.core.api import instants
 
 Obj = dict[str, Any]
 ADDRESS = "127.0.0.1"
@@ -95,7 +94,7 @@ def build(view: PodView, now: float) -> Obj:
 
 def stamp(at: float) -> str:
     """RFC 3339 in whole seconds, as metav1.Time is written."""
-    return datetime.fromtimestamp(math.floor(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instants.render(instants.of_unix(at))
 
 
 def qos_class(spec: Obj) -> str:
