@@ -35,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `hack/cluster status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        print(f"hack/cluster: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("hack/cluster: interrupted; run the same command again, or hack/cluster down", file=sys.stderr)
         return 130

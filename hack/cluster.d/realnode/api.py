@@ -86,19 +86,21 @@ class Api:
         """Server-side apply with force; what is only too early is tried again for `within_s` seconds."""
         deadline = time.monotonic() + within_s
         name = f"{found['kind']} {found['metadata']['name']}"
-        while True:
-            path = self._path(found)
-            status, content = (
-                self.call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}&force=true", found)
-                if path
-                else (404, b"")
-            )
-            if status in (200, 201):
-                return
-            text = content.decode(errors="replace")
-            if time.monotonic() > deadline or (path and not any(part in text for part in SOON_RIGHT)):
-                raise ClusterError(f"apply {name}: {status} {text[:500] or 'the server knows no such kind'}")
+        while fault := self._try_apply(found):
+            if time.monotonic() > deadline or not any(part in fault for part in SOON_RIGHT):
+                raise ClusterError(f"apply {name}: {fault[:500]}")
             time.sleep(LOOK_EVERY_S)
+
+    def _try_apply(self, found: Object) -> str:
+        """What the server refused it with; empty when it took it."""
+        try:
+            path = self._path(found)
+            if not path:
+                return "the server could not find the kind"
+            status, content = self.call("PATCH", f"{path}?fieldManager={FIELD_MANAGER}&force=true", found)
+        except OSError as error:
+            return f"connection refused or lost: {error}"
+        return "" if status in (200, 201) else f"{status} {content.decode(errors='replace')}"
 
     def _path(self, found: Object) -> str:
         """Where an object lives; empty when the server does not know its kind (yet)."""
@@ -128,7 +130,7 @@ class Api:
             try:
                 found = self.get(path)
                 missing = accept(found) if found else "is not there"
-            except OSError as error:
+            except (OSError, ClusterError) as error:  # an API server that comes up says 500 for a moment
                 missing = str(error)
             if not missing:
                 return
