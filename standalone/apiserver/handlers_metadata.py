@@ -281,7 +281,7 @@ def _check_owner(owner: Any) -> list[Cause]:
         if not isinstance(owner.get(name), str) or not owner[name]:
             causes.append(_invalid(f"{path}.{name}", owner.get(name) or "", "must not be empty"))
     if (version, owner.get("kind")) in (("v1", "Event"), ("events.k8s.io/v1", "Event")):
-        group = version.rpartition("/")[0]
+        group = str(version).rpartition("/")[0]
         text = f"{group}/v1, Kind=Event is disallowed from being an owner"
         causes.append(_invalid(path, owner, text))
     return causes

@@ -56,6 +56,9 @@ def check_references(kind: Kind, obj: Obj, namespace: str, store: Store) -> None
     if (kind.group, kind.kind) != ("", "Pod"):
         return
     spec, name = obj["spec"], str(obj["metadata"].get("name", ""))
+    if spec.get("ephemeralContainers"):
+        cause = Cause("spec.ephemeralContainers", "FieldValueForbidden", "Forbidden: cannot be set on create")
+        raise errors.invalid("Pod", "", name, [cause])
     account = spec["serviceAccountName"]
     if account != "default" and store.latest("serviceaccounts", (namespace, account)) is None:
         missing = f'serviceaccount "{account}" not found'

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 from standalone.apiserver.kinds import Kind
+from standalone.apiserver.schema import core_checks_network as network
+from standalone.apiserver.schema import core_checks_records as records
+from standalone.apiserver.schema import core_checks_storage as storage
 from standalone.apiserver.schema import core_checks_workload as workload
-from standalone.apiserver.schema import failure, names, quantities
+from standalone.apiserver.schema import failure, names
 from standalone.apiserver.schema.core_checks_pod import (
-    check_labels,
-    check_name,
     check_pod_spec,
-    check_port,
     part,
 )
 from standalone.apiserver.schema.core_defaults_pod import dicts
@@ -30,6 +30,7 @@ from standalone.apiserver.schema.failure import FieldError
 Obj = dict[str, Any]
 Errors = list[FieldError]
 MAX_DATA_BYTES = 1024 * 1024
+_RBAC = "rbac.authorization.k8s.io"
 MAX_PRIORITY = 1_000_000_000
 
 
@@ -98,46 +99,6 @@ def _pod(obj: Obj, errors: Errors) -> None:
         errors.append(failure.required("spec.containers"))
 
 
-def _service(obj: Obj, errors: Errors) -> None:
-    spec = part(obj, "spec")
-    ports = list(dicts(spec.get("ports")))
-    kind = spec.get("type")
-    if not ports and kind != "ExternalName" and spec.get("clusterIP") != "None":
-        errors.append(failure.required("spec.ports"))
-    if kind == "ExternalName":
-        if not spec.get("externalName"):
-            errors.append(failure.required("spec.externalName"))
-        else:
-            host = str(spec["externalName"]).removesuffix(".")
-            check_name(host, "spec.externalName", errors, names.subdomain_problem)
-    check_labels(part(spec, "selector"), "spec.selector", errors)
-    seen: dict[str, set[str]] = {"names": set(), "ports": set()}
-    for number, port in enumerate(ports):
-        _service_port(port, f"spec.ports[{number}]", len(ports) > 1, seen, errors)
-
-
-def _service_port(port: Obj, path: str, needs_name: bool, seen: dict[str, set[str]], errors: Errors) -> None:
-    name = port.get("name")
-    if not name and needs_name:
-        errors.append(failure.required(f"{path}.name"))
-    elif name:
-        check_name(name, f"{path}.name", errors)
-        if str(name) in seen["names"]:
-            errors.append(failure.duplicate(f"{path}.name", name))
-        seen["names"].add(str(name))
-    check_port(port.get("port"), f"{path}.port", errors)
-    target = port.get("targetPort")
-    if isinstance(target, str):
-        for why in names.port_name_problems(target):
-            errors.append(failure.invalid(f"{path}.targetPort", target, why))
-    else:
-        check_port(target, f"{path}.targetPort", errors)
-    place = {"protocol": port.get("protocol", "TCP"), "port": port.get("port")}
-    if str(place) in seen["ports"]:
-        errors.append(failure.duplicate(path, place))
-    seen["ports"].add(str(place))
-
-
 def _config_map(obj: Obj, errors: Errors) -> None:
     text, binary = part(obj, "data"), part(obj, "binaryData")
     for field, held in (("data", text), ("binaryData", binary)):
@@ -160,6 +121,9 @@ _SECRET_KEYS = {
 }
 
 
+_ACCOUNT = "kubernetes.io/service-account.name"
+
+
 def _secret(obj: Obj, errors: Errors) -> None:
     data = part(obj, "data")
     for key in data:
@@ -168,6 +132,9 @@ def _secret(obj: Obj, errors: Errors) -> None:
     if sum(len(str(value)) * 3 // 4 for value in data.values()) > MAX_DATA_BYTES:
         errors.append(failure.too_long("data", MAX_DATA_BYTES))
     kind = obj.get("type")
+    annotations = part(part(obj, "metadata"), "annotations")
+    if kind == "kubernetes.io/service-account-token" and not annotations.get(_ACCOUNT):
+        errors.append(failure.required(f"metadata.annotations[{_ACCOUNT}]"))
     for key in _SECRET_KEYS.get(str(kind), ()):
         if key not in data:
             errors.append(failure.required(f"data[{key}]"))
@@ -186,24 +153,19 @@ def _is_json_object(text: Any) -> bool:
         return False
 
 
-def _claim(obj: Obj, errors: Errors) -> None:
-    spec = part(obj, "spec")
-    if not spec.get("accessModes"):
-        errors.append(failure.required("spec.accessModes", "at least 1 access mode is required"))
-    wanted = part(part(spec, "resources"), "requests").get("storage")
-    amount = quantities.number(wanted)
-    if wanted is None:
-        errors.append(failure.required("spec.resources[storage]"))
-    elif amount is not None and amount <= 0:
-        errors.append(failure.invalid("spec.resources[storage]", wanted, "must be greater than zero"))
+def _cluster_role(obj: Obj, errors: Errors) -> None:
+    _role(obj, errors, is_namespaced=False)
 
 
-def _role(obj: Obj, errors: Errors) -> None:
+def _role(obj: Obj, errors: Errors, is_namespaced: bool = True) -> None:
     for number, rule in enumerate(dicts(obj.get("rules"))):
         path = f"rules[{number}]"
-        if not rule.get("verbs"):
+        if rule.get("verbs") == []:  # absent ones are the schema's to refuse
             errors.append(failure.required(f"{path}.verbs", "verbs must contain at least one value"))
         if rule.get("nonResourceURLs"):
+            if is_namespaced:
+                why = "namespaced rules cannot apply to non-resource URLs"
+                errors.append(failure.invalid(f"{path}.nonResourceURLs", rule["nonResourceURLs"], why))
             continue
         if not rule.get("apiGroups"):
             why = "resource rules must supply at least one api group"
@@ -219,6 +181,8 @@ def _binding(obj: Obj, errors: Errors) -> None:
         errors.append(failure.not_supported("roleRef.kind", target.get("kind", ""), ["Role", "ClusterRole"]))
     if not target.get("name"):
         errors.append(failure.required("roleRef.name"))
+    if target.get("apiGroup") not in (None, "", _RBAC):
+        errors.append(failure.not_supported("roleRef.apiGroup", target["apiGroup"], [_RBAC]))
     for number, subject in enumerate(dicts(obj.get("subjects"))):
         path, kind = f"subjects[{number}]", subject.get("kind")
         if not subject.get("name"):
@@ -230,36 +194,40 @@ def _binding(obj: Obj, errors: Errors) -> None:
             errors.append(failure.required(f"{path}.namespace"))
 
 
-def _ingress(obj: Obj, errors: Errors) -> None:
-    spec = part(obj, "spec")
-    if not spec.get("rules") and not spec.get("defaultBackend"):
-        why = "either `defaultBackend` or `rules` must be specified"
-        errors.append(failure.invalid("spec", spec, why))
-    for number, rule in enumerate(dicts(spec.get("rules"))):
-        for at, path in enumerate(dicts(part(rule, "http").get("paths"))):
-            where = f"spec.rules[{number}].http.paths[{at}]"
-            kind, text = path.get("pathType"), path.get("path")
-            if kind not in ("Exact", "Prefix", "ImplementationSpecific"):
-                known = ["Exact", "ImplementationSpecific", "Prefix"]
-                errors.append(failure.not_supported(f"{where}.pathType", kind or "", known))
-            elif kind != "ImplementationSpecific" and not str(text or "").startswith("/"):
-                errors.append(failure.invalid(f"{where}.path", text or "", "must be an absolute path"))
-
-
 def _priority(obj: Obj, errors: Errors) -> None:
     value = obj.get("value")
     name = str(part(obj, "metadata").get("name", ""))
     if isinstance(value, int) and value > MAX_PRIORITY and not name.startswith("system-"):
         why = f"maximum allowed value of a user defined priority is {MAX_PRIORITY}"
         errors.append(failure.forbidden("value", why))
+    policy = obj.get("preemptionPolicy")
+    if policy not in (None, "", *_PREEMPTION):
+        errors.append(failure.not_supported("preemptionPolicy", policy, list(_PREEMPTION)))
+
+
+_PREEMPTION = ("PreemptLowerPriority", "Never")
+_RECLAIM = ("Delete", "Retain")
+_BINDING = ("Immediate", "WaitForFirstConsumer")
+
+
+def _storage_class(obj: Obj, errors: Errors) -> None:
+    for key, known in (("reclaimPolicy", _RECLAIM), ("volumeBindingMode", _BINDING)):
+        if obj.get(key) not in (None, "", *known):
+            errors.append(failure.not_supported(key, obj[key], list(known)))
 
 
 _CHECKS: dict[tuple[str, str], Callable[[Obj, Errors], None]] = {
     ("", "Pod"): _pod,
-    ("", "Service"): _service,
+    ("", "Service"): network.check_service,
     ("", "ConfigMap"): _config_map,
     ("", "Secret"): _secret,
-    ("", "PersistentVolumeClaim"): _claim,
+    ("", "PersistentVolumeClaim"): storage.check_claim,
+    ("", "PersistentVolume"): storage.check_volume,
+    ("", "Event"): records.check_event,
+    ("events.k8s.io", "Event"): records.check_new_event,
+    ("", "Endpoints"): network.check_endpoints,
+    ("discovery.k8s.io", "EndpointSlice"): network.check_slice,
+    ("coordination.k8s.io", "Lease"): records.check_lease,
     ("apps", "Deployment"): workload.check_deployment,
     ("apps", "ReplicaSet"): workload.check_replica_set,
     ("apps", "StatefulSet"): workload.check_stateful_set,
@@ -269,9 +237,11 @@ _CHECKS: dict[tuple[str, str], Callable[[Obj, Errors], None]] = {
     ("autoscaling", "HorizontalPodAutoscaler"): workload.check_autoscaler,
     ("policy", "PodDisruptionBudget"): workload.check_budget,
     ("rbac.authorization.k8s.io", "Role"): _role,
-    ("rbac.authorization.k8s.io", "ClusterRole"): _role,
+    ("rbac.authorization.k8s.io", "ClusterRole"): _cluster_role,
     ("rbac.authorization.k8s.io", "RoleBinding"): _binding,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _binding,
-    ("networking.k8s.io", "Ingress"): _ingress,
+    ("networking.k8s.io", "Ingress"): network.check_ingress,
     ("scheduling.k8s.io", "PriorityClass"): _priority,
+    ("storage.k8s.io", "StorageClass"): _storage_class,
+    ("networking.k8s.io", "NetworkPolicy"): network.check_policy,
 }

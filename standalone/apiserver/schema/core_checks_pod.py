@@ -12,7 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from standalone.apiserver import selectors
-from standalone.apiserver.schema import core_checks_container, core_checks_scheduling, failure, names, quantities
+from standalone.apiserver.schema import (
+    core_checks_container,
+    core_checks_scheduling,
+    failure,
+    names,
+    quantities,
+)
 from standalone.apiserver.schema.core_defaults_pod import dicts
 from standalone.apiserver.schema.failure import FieldError
 
@@ -220,7 +226,14 @@ def _ports(ports: Any, path: str, on_host: bool, errors: Errors) -> None:
 
 _POD_FIELDS = (
     *("metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels", "metadata.annotations"),
-    *("spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
+    *(
+        "spec.nodeName",
+        "spec.serviceAccountName",
+        "status.hostIP",
+        "status.hostIPs",
+        "status.podIP",
+        "status.podIPs",
+    ),
 )
 
 
@@ -230,7 +243,9 @@ def _referred(source: Obj, path: str, errors: Errors) -> None:
         why = f"error converting fieldPath: field label not supported: {field}"
         errors.append(failure.invalid(f"{path}.fieldRef.fieldPath", field, why))
     for key in ("configMapKeyRef", "secretKeyRef"):
-        if isinstance(source.get(key), dict) and (why := names.subdomain_problem(source[key].get("name") or "")):
+        if isinstance(source.get(key), dict) and (
+            why := names.subdomain_problem(source[key].get("name") or "")
+        ):
             errors.append(failure.invalid(f"{path}.{key}.name", source[key].get("name") or "", why))
 
 

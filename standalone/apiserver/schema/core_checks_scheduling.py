@@ -18,7 +18,6 @@ from standalone.apiserver.schema.failure import FieldError
 Obj = dict[str, Any]
 Errors = list[FieldError]
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
@@ -73,14 +72,16 @@ def _toleration(toleration: Obj, path: str, errors: Errors) -> None:
     if isinstance(key, str) and key and (why := selectors.label_key_problem(key)):
         errors.append(failure.invalid(f"{path}.key", key, why))
     if not key and operator != "Exists":
-        why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+        why = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
         errors.append(failure.invalid(f"{path}.operator", operator or "", why))
     if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
         why = "effect must be 'NoExecute' when `tolerationSeconds` is set"
         errors.append(failure.invalid(f"{path}.effect", effect or "", why))
     value = toleration.get("value")
     if operator == "Exists" and value:
-        errors.append(failure.invalid(f"{path}.operator", value, "value must be empty when `operator` is 'Exists'"))
+        errors.append(
+            failure.invalid(f"{path}.operator", value, "value must be empty when `operator` is 'Exists'")
+        )
     elif operator in ("", None, "Equal"):
         if isinstance(value, str) and (why := selectors.label_value_problem(value)):
             errors.append(failure.invalid(f"{path}.operator", value, why))
@@ -116,8 +117,6 @@ def _expression(rule: Obj, path: str, errors: Errors) -> None:
     elif operator in ("Gt", "Lt") and count != 1:
         why = "must be specified single value when `operator` is 'Lt' or 'Gt'"
         errors.append(failure.required(f"{path}.values", why))
-    elif operator not in _OPERATORS:
-        errors.append(failure.invalid(f"{path}.operator", operator or "", "not a valid selector operator"))
 
 
 def _spread(spread: Obj, path: str, errors: Errors) -> None:

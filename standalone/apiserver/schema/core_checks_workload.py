@@ -19,6 +19,10 @@ from standalone.apiserver.schema.failure import FieldError
 Obj = dict[str, Any]
 Errors = list[FieldError]
 _PERCENT = re.compile(r"\d+%")
+_PERCENT_RULE = (
+    "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+    "validation is '[0-9]+%')"
+)
 _CRON_FIELD = re.compile(r"[-*/,?0-9A-Za-z#]+")
 _MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
@@ -54,13 +58,18 @@ def _scaled(spec: Obj, noun: str, errors: Errors) -> None:
     check_selector(selector, "spec.selector", errors)
     if spec.get("selector") is not None and not wanted and not selector.get("matchExpressions"):
         errors.append(failure.invalid("spec.selector", selector, f"empty selector is invalid for {noun}"))
-    check_labels(labels, "spec.template.metadata.labels", errors)
+    check_labels(labels, "spec.template.labels", errors)
     if any(labels.get(key) != value for key, value in wanted.items()):
         why = "`selector` does not match template `labels`"
-        errors.append(failure.invalid("spec.template.metadata.labels", labels, why))
+        errors.append(failure.invalid("spec.template.metadata.labels", labels or None, why))
     pod = part(template, "spec")
     if pod:
         check_pod_spec(pod, "spec.template.spec", errors)
+    elif "template" in spec:
+        errors.append(failure.required("spec.template.spec.containers"))
+    if isinstance(pod.get("activeDeadlineSeconds"), int):
+        why = "activeDeadlineSeconds in ReplicaSet is not Supported"
+        errors.append(failure.forbidden("spec.template.spec.activeDeadlineSeconds", why))
     policy = pod.get("restartPolicy")
     if policy in ("Never", "OnFailure"):
         errors.append(failure.not_supported("spec.template.spec.restartPolicy", policy, ["Always"]))
@@ -85,7 +94,7 @@ def check_deployment(obj: Obj, errors: Errors) -> None:
 
 def check_replica_set(obj: Obj, errors: Errors) -> None:
     """A ReplicaSet."""
-    _scaled(part(obj, "spec"), "replicaset", errors)
+    _scaled(part(obj, "spec"), "deployment", errors)  # the noun is Kubernetes' own slip
 
 
 def check_stateful_set(obj: Obj, errors: Errors) -> None:
@@ -102,12 +111,28 @@ def check_stateful_set(obj: Obj, errors: Errors) -> None:
         others = [one for one in dicts(pod.get("volumes")) if one.get("name") not in named]
         spec = {**spec, "template": {**template, "spec": {**pod, "volumes": [*others, *claims]}}}
     _scaled(spec, "statefulset", errors)
+    policy, strategy = spec.get("podManagementPolicy"), part(spec, "updateStrategy").get("type")
+    if policy not in (None, "", "OrderedReady", "Parallel"):
+        why = "must be 'OrderedReady' or 'Parallel'"
+        errors.append(failure.invalid("spec.podManagementPolicy", policy, why))
+    if strategy not in (None, "", "RollingUpdate", "OnDelete"):
+        why = "must be 'RollingUpdate' or 'OnDelete'"
+        errors.append(failure.invalid("spec.updateStrategy", _strategy(strategy), why))
+
+
+def _strategy(name: str) -> Obj:
+    """A strategy as messages show it: the whole of Go's value."""
+    return {"Type": name, "RollingUpdate": None}
 
 
 def check_daemon_set(obj: Obj, errors: Errors) -> None:
     """A DaemonSet."""
     spec = part(obj, "spec")
     _scaled(spec, "daemonset", errors)
+    strategy = part(spec, "updateStrategy").get("type")
+    if strategy not in (None, "", "RollingUpdate", "OnDelete"):
+        known = ["RollingUpdate", "OnDelete"]
+        errors.append(failure.not_supported("spec.updateStrategy", _strategy(strategy), known))
     where = "spec.updateStrategy.rollingUpdate"
     _rolling(part(part(spec, "updateStrategy"), "rollingUpdate"), where, errors)
 
@@ -118,8 +143,7 @@ def _rolling(rolling: Obj, path: str, errors: Errors) -> None:
         value = rolling.get(key)
         if isinstance(value, str):
             if not _PERCENT.fullmatch(value):
-                why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%')"
-                errors.append(failure.invalid(f"{path}.{key}", value, why))
+                errors.append(failure.invalid(f"{path}.{key}", value, _PERCENT_RULE))
                 continue
             amounts[key] = int(value[:-1])
         elif isinstance(value, int):
@@ -196,8 +220,40 @@ def check_autoscaler(obj: Obj, errors: Errors) -> None:
         errors.append(failure.invalid("spec.maxReplicas", high, why))
     target = part(spec, "scaleTargetRef")
     for key in ("kind", "name"):
-        if target and not target.get(key):
+        value = target.get(key)
+        if target and not value:
             errors.append(failure.required(f"spec.scaleTargetRef.{key}"))
+        elif isinstance(value, str):
+            errors += [
+                failure.invalid(f"spec.scaleTargetRef.{key}", value, f"may not contain '{char}'")
+                for char in "/%"
+                if char in value
+            ]
+    version = target.get("apiVersion") or ""
+    if target and target.get("kind") != "ReplicationController" and "/" not in str(version):
+        why = "apiVersion must specify API group"
+        errors.append(failure.invalid("spec.scaleTargetRef.apiVersion", version, why))
+    for number, metric in enumerate(dicts(spec.get("metrics"))):
+        _metric(metric, f"spec.metrics[{number}]", errors)
+
+
+_METRICS = ("ContainerResource", "External", "Object", "Pods", "Resource")
+
+
+def _metric(metric: Obj, path: str, errors: Errors) -> None:
+    kind = metric.get("type")
+    if kind not in _METRICS:
+        errors.append(failure.not_supported(f"{path}.type", kind or "", list(_METRICS)))
+        return
+    field = kind[0].lower() + kind[1:]
+    if not isinstance(metric.get(field), dict):
+        why = "must populate information for the given metric source"
+        errors.append(failure.required(f"{path}.{field}", why))
+        return
+    target = part(metric[field], "target")
+    if kind == "Resource" and target.get("averageUtilization") is None and target.get("averageValue") is None:
+        why = "must set either a target raw value or a target utilization"
+        errors.append(failure.required(f"{path}.{field}.target.averageUtilization", why))
 
 
 def check_budget(obj: Obj, errors: Errors) -> None:
@@ -207,4 +263,10 @@ def check_budget(obj: Obj, errors: Errors) -> None:
         why = "minAvailable and maxUnavailable cannot be both set"
         errors.append(failure.invalid("spec", spec, why))
     check_not_negative(spec, "spec", ("minAvailable", "maxUnavailable"), errors)
+    for key in ("minAvailable", "maxUnavailable"):
+        value = spec.get(key)
+        if isinstance(value, str) and not _PERCENT.fullmatch(value):
+            errors.append(failure.invalid(f"spec.{key}", value, _PERCENT_RULE))
+        elif isinstance(value, str) and int(value[:-1]) > 100:
+            errors.append(failure.invalid(f"spec.{key}", value, "must not be greater than 100%"))
     check_selector(part(spec, "selector"), "spec.selector", errors)

@@ -36,6 +36,8 @@ _KEY_RULE = (
 
 def label_problem(name: str) -> str:
     """A DNS label, 63 characters at most."""
+    if "." in name:
+        return "must not contain dots"
     if len(name) > 63:
         return "must be no more than 63 characters"
     return "" if _LABEL.fullmatch(name) else _LABEL_RULE

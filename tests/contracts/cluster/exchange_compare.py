@@ -73,9 +73,24 @@ def pick(value: Any, path: str) -> Any:
     return value
 
 
+def _ordered(answer: Obj) -> Obj:
+    """The complaints of a 422 in one order and once each; a message of several says only that it lists them."""
+    body = answer.get("body")
+    details = body.get("details") if isinstance(body, dict) else None
+    causes = details.get("causes") if isinstance(details, dict) else None
+    if not causes:
+        return answer
+    once = {json.dumps(cause, sort_keys=True): cause for cause in causes}
+    ordered = [once[key] for key in sorted(once)]
+    message = body["message"]
+    if len(ordered) > 1:
+        message = message.partition("is invalid: ")[0] + "is invalid"
+    return {**answer, "body": {**body, "message": message, "details": {**details, "causes": ordered}}}
+
+
 def differences(real: Obj, ours: Obj) -> dict[str, tuple[Any, Any]]:
     """(real, ours) by path."""
-    left, right = dict(flatten(real)), dict(flatten(ours))
+    left, right = dict(flatten(_ordered(real))), dict(flatten(_ordered(ours)))
     return {
         path: (left.get(path, MISSING), right.get(path, MISSING))
         for path in sorted(left.keys() | right.keys())
