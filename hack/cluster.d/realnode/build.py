@@ -71,8 +71,9 @@ def build_programs(cache: Path, progress: Progress) -> Path:
     partial = folder.with_name(f"{folder.name}.partial")  # kept when interrupted: the name says what is in it
     partial.mkdir(parents=True, exist_ok=True)
     log = cache / "build.log"
-    with progress.step(f"fetched the Go modules (log: {log})"):
-        run(("go", "mod", "download"), log=log, cwd=HERE, env=GO_ENVIRONMENT)
+    progress.line(
+        f"building with {read(('go', 'version')).strip()}; on a cold machine this takes minutes (log: {log})"
+    )
     for name, (into, prefix) in GROUPS.items():
         packages = [tool for tool in tools() if tool.startswith(prefix)]
         with progress.step(f"built {name} ({len(packages)} programs)"):

@@ -90,7 +90,7 @@ def up(node: Node, progress: Progress) -> None:
         built = prepare(node.cache, progress)
         if is_complete(node):
             with dead_named(node):
-                resume(node, progress)
+                resume(node, built, progress)
         else:
             if node.run.exists():
                 progress.line(f"clearing away an interrupted start of node {node.index}")
@@ -143,8 +143,12 @@ def write_whole(path: Path, text: str) -> None:
     partial.rename(path)
 
 
-def resume(node: Node, progress: Progress) -> None:
-    """Starts what is not running of a node that was complete once."""
+def resume(node: Node, built: Built, progress: Progress) -> None:
+    """Starts what is not running of a node that was complete once, with the programs that it was made with."""
+    if json.loads(node.origin.read_text())["names"] != built.names():
+        progress.line(
+            f"node {node.index} keeps what it was made of, which has changed since: down and up renew it"
+        )
     programs = programs_of(node)
     if not box.pid_of(node, box.BOX):
         revive(node, programs, progress)
