@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,17 @@ def _tls(cluster: Obj, user: Obj) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if user.get("client-certificate"):
         context.load_cert_chain(user["client-certificate"], user.get("client-key"))
+    elif user.get("client-certificate-data"):
+        _load_pair(context, user["client-certificate-data"], user.get("client-key-data") or "")
     return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    """From base64, as kind and kubeadm write it: OpenSSL reads files only, so there is one for a moment."""
+    with tempfile.NamedTemporaryFile(prefix="wakeful-client-") as pair:  # made readable for this user alone
+        pair.write(base64.b64decode(certificate) + b"\n" + base64.b64decode(key))
+        pair.flush()
+        context.load_cert_chain(pair.name)
 
 
 class KubeClient:
@@ -225,6 +236,14 @@ class KubeClient:
                 raise ApiError(response.status, _status(raw))
             answer: Obj = orjson.loads(raw) if raw else {}
             return answer
+
+    async def text(self, path: str) -> str:
+        """What a GET answers, as it is: logs of a pod."""
+        async with self._open.get(self._credentials.server + path, timeout=self._timeout) as response:
+            raw = await response.read()
+            if response.status >= 300:
+                raise ApiError(response.status, _status(raw))
+            return raw.decode(errors="replace")
 
     async def watch(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str]
