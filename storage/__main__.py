@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from storage import initializer, settings
+from storage import initializer, mounted, settings
 from storage.errors import StorageError
 from storage.stores import table
 from wakeful.kit import termination
@@ -28,13 +28,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _on_term)
     if not words or len(words) % 2:
         return _fail("usage: python -m storage SRC DST [SRC DST ...]", 2)
-    pairs = [initializer.Pair(words[place], Path(words[place + 1])) for place in range(0, len(words), 2)]
+    environ: Mapping[str, str] = os.environ
     try:
-        initializer.fetch_all(pairs, settings.load(os.environ), table.open_store)
+        environ = mounted.environment(os.environ)
+        sources = [mounted.resolve(uri, environ) for uri in words[::2]]
+        pairs = [
+            initializer.Pair(uri, Path(folder)) for uri, folder in zip(sources, words[1::2], strict=True)
+        ]
+        initializer.fetch_all(pairs, settings.load(environ), table.open_store)
     except StorageError as error:
-        return _fail(redacted(f"{error} [{error.reason}]", os.environ), 1)
+        return _fail(redacted(_told(error, words, environ), environ), 1)
     except Exception as error:  # a defect of ours: still one sentence, and no traceback with addresses in it
-        return _fail(redacted(f"internal error: {type(error).__name__}: {error} [internal]", os.environ), 1)
+        return _fail(redacted(f"internal error: {type(error).__name__}: {error} [internal]", environ), 1)
     except KeyboardInterrupt:
         return _fail("stopped by a signal; the next run goes on where this one ended", 1)
     return 0
@@ -46,6 +51,12 @@ def redacted(text: str, environ: Mapping[str, str]) -> str:
         if len(value) >= SHORTEST_SECRET and any(part in name for part in SECRET_NAMES):
             text = text.replace(value, "***")
     return text
+
+
+def _told(error: StorageError, words: Sequence[str], environ: Mapping[str, str]) -> str:
+    is_s3 = any(uri.startswith(("s3://", mounted.SPEC_SCHEME)) for uri in words[::2])
+    hint = mounted.hint(environ) if is_s3 else ""
+    return f"{error} [{error.reason}]" + (f"; {hint}" if hint else "")
 
 
 def _fail(sentence: str, status: int) -> int:

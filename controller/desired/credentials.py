@@ -21,6 +21,7 @@ from wakeful.core.api.isvc_problem import Obj, mapping, mappings, text
 EKS_ROLE = "eks.amazonaws.com/role-arn"
 GCS_MOUNT = "/var/secrets/"
 HDFS_MOUNT = "/var/secrets/kserve-hdfscreds"
+MOUNTED = "/var/run/wakeful/credentials"
 SPEC_TYPES = ("s3", "hdfs", "webhdfs")
 
 AZURE_VARIABLES = ("AZURE_SUBSCRIPTION_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
@@ -152,6 +153,38 @@ def _s3_settings(annotations: Obj, data: Mapping[str, str], config: Obj) -> list
         if value:
             env.append({"name": variable, "value": value})
     return env
+
+
+def from_mounts(secrets: Iterable[str], account: Obj | None, config: StorageConfig) -> Credentials:
+    """Secrets that may not be read here: the pod mounts them, and the storage initializer recognises them itself.
+
+    Settings come from the annotations of the ServiceAccount and the operator's configuration; keys of a Secret win.
+    """
+    annotations = mapping(mapping(mapping(account).get("metadata")).get("annotations"))
+    env = [{"name": "WAKEFUL_CREDENTIALS", "value": MOUNTED}, *_s3_settings(annotations, {}, config.s3)]
+    volumes, mounts = [], []
+    for index, name in enumerate(secrets):
+        volumes.append({"name": f"wakeful-credentials-{index}", "secret": {"secretName": name}})
+        path = f"{MOUNTED}/{name}"
+        mounts.append({"name": f"wakeful-credentials-{index}", "mountPath": path, "readOnly": True})
+    return Credentials(tuple(env), tuple(volumes), tuple(mounts))
+
+
+def from_unread_spec(source: SpecSource, secret_name: str) -> Credentials:
+    """As ``from_spec`` where the Secret may not be read: its key goes to the initializer, which finds type and bucket.
+
+    ``uri`` is "" where only the Secret's JSON can tell the source.
+    """
+    type_, bucket = text(source.parameters.get("type")), text(source.parameters.get("bucket"))
+    key = source.key or (f"default_{type_}" if type_ else "default")
+    reference = {"name": secret_name, "key": key, "optional": not source.key}
+    env: list[Obj] = [{"name": "STORAGE_CONFIG", "valueFrom": {"secretKeyRef": reference}}]
+    if source.parameters:
+        env.append(
+            {"name": "STORAGE_OVERRIDE_CONFIG", "value": json.dumps(source.parameters, sort_keys=True)}
+        )
+    uri = f"s3://{bucket}/{source.path}" if type_ == "s3" and bucket else ""
+    return Credentials(tuple(env), uri=uri)
 
 
 def from_spec(source: SpecSource, secret_name: str, secret: Obj | None) -> Credentials:

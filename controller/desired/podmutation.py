@@ -19,7 +19,9 @@ from controller.desired.credentials import (
     CredentialsError,
     SpecSource,
     from_account,
+    from_mounts,
     from_spec,
+    from_unread_spec,
     secret_names,
 )
 from wakeful.core.api import isvc_names as names
@@ -47,6 +49,8 @@ class PodFacts:
 
     account: Obj | None = None
     secrets: Mapping[str, Obj] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
+    """Secrets that the controller has no right to read: the pod takes them itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,10 @@ def _with_initializer(
     arguments: list[str] = []
     for item in downloads:
         uri = credentials.uri or item.uri
-        _check_uri(uri)
+        if not uri.startswith(
+            SPEC_PLACEHOLDER
+        ):  # else the initializer finds out, from a Secret we may not read
+            _check_uri(uri)
         arguments += [uri, item.mount_path]
     mounts = [
         {"name": PROVISION_VOLUME if index == 0 else f"{PROVISION_VOLUME}-{index}", "mountPath": path}
@@ -191,8 +198,13 @@ def _credentials(pod: Obj, downloads: list[Source], facts: PodFacts, config: Sto
             parameters = mapping(json.loads(annotations.get(names.STORAGE_SPEC_PARAM) or "{}"))
             path = source.removeprefix(SPEC_PLACEHOLDER)
             spec = SpecSource(path, text(annotations.get(names.STORAGE_SPEC_KEY)), parameters)
-            found = from_spec(spec, name, facts.secrets.get(name))
+            if name in facts.unread:
+                found = from_unread_spec(spec, name)
+            else:
+                found = from_spec(spec, name, facts.secrets.get(name))
             return found if source.startswith(SPEC_PLACEHOLDER) else Credentials(found.env)
+        if facts.unread:  # one right for all Secrets of a namespace: none of them was read
+            return from_mounts(facts.unread, facts.account, config)
         return from_account(facts.account, facts.secrets.values(), config)
     except CredentialsError as error:
         raise PodRefusedError(str(error)) from error

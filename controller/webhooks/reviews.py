@@ -17,7 +17,7 @@ from controller.connection import Api, ApiFailureError
 from controller.desired import images, podmutation, selection
 from controller.desired.podmutation import PodFacts, PodRefusedError
 from controller.desired.reasons import SpecError
-from controller.facts import Facts
+from controller.facts import FORBIDDEN, Facts
 from wakeful.core.api import (
     inferenceservice,
     inferenceservice_defaults,
@@ -97,8 +97,8 @@ class Reviewer:
         try:
             account = await self._account(review)
             needed = podmutation.secrets_needed(review.obj, account, config)
-            secrets = await self._secrets(review, needed)
-            return Verdict(changed=podmutation.mutate(review.obj, PodFacts(account, secrets), config))
+            secrets, unread = await self._secrets(review, needed)
+            return Verdict(changed=podmutation.mutate(review.obj, PodFacts(account, secrets, unread), config))
         except PodRefusedError as error:
             return Verdict(str(error))
 
@@ -142,21 +142,20 @@ class Reviewer:
             raise PodRefusedError(message)
         return account
 
-    async def _secrets(self, review: Review, needed: list[str]) -> dict[str, Obj]:
+    async def _secrets(self, review: Review, needed: list[str]) -> tuple[dict[str, Obj], tuple[str, ...]]:
+        """The Secrets that may be read, and the names of those that may not (none, where config/rbac is as shipped)."""
         found: dict[str, Obj] = {}
+        unread: list[str] = []
         is_spec = mapping(mapping(review.obj.get("metadata")).get("annotations")).get(names.STORAGE_SPEC)
         for name in needed:
             try:
                 secret = await self._api.get(SECRETS.path(review.namespace, name))
             except ApiFailureError as error:
-                hint = (
-                    f"; allow it with: kubectl create rolebinding wakeful-credentials -n {review.namespace} "
-                    "--clusterrole=wakeful-credentials-reader --serviceaccount=wakeful-system:wakeful-controller"
-                    if error.code == 403
-                    else ""
-                )
+                if error.code == FORBIDDEN:
+                    unread.append(name)
+                    continue
                 raise PodRefusedError(
-                    f"Secret {name} with storage credentials cannot be read: {error}{hint}"
+                    f"Secret {name} with storage credentials cannot be read: {error}"
                 ) from error
             if secret is not None:
                 found[name] = secret
@@ -164,7 +163,7 @@ class Reviewer:
                 raise PodRefusedError(
                     f"Secret {name}, named for storage credentials, does not exist in {review.namespace}"
                 )
-        return found
+        return found, tuple(unread)
 
 
 def decode(body: Any) -> Review:
