@@ -52,7 +52,8 @@ def home(request: pytest.FixtureRequest) -> Iterator[tuple[Home, Access]]:
     found = choose.build(options.home, options.kubeconfig, options.ingress, options.host_address)
     try:
         try:
-            access = found.start()
+            with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+                access = found.start()
         except HomeError as error:
             pytest.exit(f"the home `{found.name}` did not start: {error}", returncode=3)
         request.config.stash[STARTED] = found

@@ -8,8 +8,9 @@ cluster that is not ours (``parts`` says what can be killed).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -22,13 +23,14 @@ from e2e.kube import Kube, Obj
 from e2e.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOL = str(ROOT / "hack" / "cluster")
 OVERLAY = ROOT / "config" / "overlays" / "dev"
 SYSTEM = "wakeful-system"
 CONTROLLER = "wakeful-controller"
-PYTHON_IMAGE = os.environ.get("WAKEFUL_E2E_PYTHON_IMAGE", "dev.local/wakeful/sklearn:0.1.0")
+PYTHON_IMAGE = "dev.local/wakeful/sklearn:0.1.0"
 UP_LIMIT_S = 45 * 60
 BUILD_LIMIT_S = 30 * 60
-AVAILABLE = {Part.API_SERVER: "apiserver", Part.NODE: "kubelet"}
+COMPONENTS = {Part.API_SERVER: "apiserver", Part.NODE: "kubelet"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +52,18 @@ class ClusterHome:
         self._volumes = Path(tempfile.mkdtemp(prefix="wk-e2e-volumes-"))
         self._kube: Kube | None = None
         self._made: list[str] = []
-        tool = os.environ.get("WAKEFUL_E2E_RESTART") or (None if found else str(ROOT / "hack" / "cluster"))
-        self._tool = tool
-        self.parts = frozenset(Part) if tool else frozenset({Part.CONTROLLER})
+        self.parts = frozenset({Part.CONTROLLER}) if found else frozenset(Part)
 
     def start(self) -> Access:
         found = self._found or _start_cluster()
         self._kube = Kube(found.kubeconfig)
-        if self.kube.find("Deployment", SYSTEM, CONTROLLER) is None:
-            if self._found is None:
-                _load_images()
+        images = _load_images() if self._found is None else ""
+        if images or self.kube.find("Deployment", SYSTEM, CONTROLLER) is None:
             self.kube.kubectl("apply", "-k", str(OVERLAY))
+        if images:  # other images under the same names: only then are the pods replaced
+            template = {"metadata": {"annotations": {"e2e.wakeful.dev/images": images}}}
+            patch = json.dumps({"spec": {"template": template}})
+            self.kube.kubectl("patch", "-n", SYSTEM, f"deployment/{CONTROLLER}", "-p", patch)
         self._wait_for_controller()
         return Access(found.kubeconfig, found.ingress, found.host_address, PYTHON_IMAGE)
 
@@ -92,9 +95,9 @@ class ClusterHome:
             self.kube.kubectl("delete", "pod", "-n", SYSTEM, "-l", selector, *flags)
             self._wait_for_controller()
             return
-        if self._tool is None:
+        if part not in self.parts:
             raise HomeError(f"the {part} of this cluster cannot be restarted from here")
-        _run([*self._tool.split(), "restart", AVAILABLE[part]], 240)
+        _run([TOOL, "restart", COMPONENTS[part]], 240)
 
     @contextlib.contextmanager
     def second_controller(self) -> Iterator[None]:
@@ -154,37 +157,45 @@ class ClusterHome:
 
 def _start_cluster() -> Found:
     """`hack/cluster up`, and what it says of itself."""
-    _run([str(ROOT / "hack" / "cluster"), "up"], UP_LIMIT_S)
-    lines = _run([str(ROOT / "hack" / "cluster"), "env"], 30).splitlines()
-    words = dict(line.removeprefix("export ").replace('"', "").split("=", 1) for line in lines if "=" in line)
+    _run([TOOL, "up"], UP_LIMIT_S, is_shown=True)
+    lines = [line.removeprefix("export ") for line in _run([TOOL, "env"], 30).splitlines()]
+    words = dict(shlex.split(line)[0].split("=", 1) for line in lines if "=" in line)
     try:
-        return Found(
-            Path(words["KUBECONFIG"]), words["WAKEFUL_CLUSTER_INGRESS"], words["WAKEFUL_CLUSTER_HOST"]
-        )
+        kubeconfig, ingress = Path(words["KUBECONFIG"]), words["WAKEFUL_CLUSTER_INGRESS"]
+        return Found(kubeconfig, ingress, words["WAKEFUL_CLUSTER_HOST"])
     except KeyError as error:
         raise HomeError(f"`hack/cluster env` does not say {error}: {lines}") from error
 
 
-def _load_images() -> None:
+def _load_images() -> str:
+    """Build the images and load them into the node; a digest of all of them."""
     folder = ROOT / "build" / "images"
-    _run([str(ROOT / "hack" / "images"), "build", "--output", str(folder)], BUILD_LIMIT_S)
-    archives = [str(path) for path in sorted(folder.glob("*.tar"))]
-    _run([str(ROOT / "hack" / "cluster"), "load", *archives], 600)
+    _run([str(ROOT / "hack" / "images"), "build", "--output", str(folder)], BUILD_LIMIT_S, is_shown=True)
+    archives = sorted(folder.glob("*.tar"))
+    _run([TOOL, "load", *map(str, archives)], 600, is_shown=True)
+    state = hashlib.sha256()
+    for path in archives:
+        with path.open("rb") as file:
+            state.update(hashlib.file_digest(file, "sha256").digest())
+    return state.hexdigest()
 
 
-def _run(command: list[str], limit_s: float) -> str:
+def _run(command: list[str], limit_s: float, is_shown: bool = False) -> str:
+    """Run a tool; what it said, or nothing when that is shown as it comes: a cold build takes minutes."""
+    pipe = None if is_shown else subprocess.PIPE
     done = subprocess.run(
         command,
         cwd=ROOT,
         text=True,
-        capture_output=True,
+        stdout=pipe,
+        stderr=pipe,
         timeout=limit_s,
         check=False,
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        raise HomeError(f"{' '.join(command)} failed: {(done.stderr or done.stdout)[-3000:]}")
-    return done.stdout
+        raise HomeError(f"{' '.join(command)} failed: {(done.stderr or done.stdout or '(above)')[-3000:]}")
+    return done.stdout or ""
 
 
 def _volume(name: str, folder: Path, namespace: str, claim: str) -> Obj:
