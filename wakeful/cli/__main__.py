@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(verbs.add_parser("up", parents=[shared], help="start the platform and stay in the foreground"))
     verbs.add_parser("down", parents=[shared], help="stop the platform of this data directory")
     verbs.add_parser("status", parents=[shared], help="show the processes, the addresses and what is served")
+    doctor = verbs.add_parser(
+        "doctor", parents=[shared], help="what is wrong, and what to do; also for clusters"
+    )
+    doctor.add_argument("--kubeconfig", type=Path, metavar="FILE", help="look at this cluster instead")
     logs = verbs.add_parser("logs", parents=[shared], help="show the platform's own logs")
     logs.add_argument("process", nargs="?", help="one of: apiserver controller knative node gateway eventing")
     logs.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
