@@ -6,7 +6,8 @@ write immediately), because a request waits for them. Left out: ReplicaSets, rev
 An answer that says nothing about the pod (5xx, 429: a webhook whose server is just starting) is no refusal: it is
 tried again within tenths of a second and told in the status only when it lasts longer than ``PATIENCE_S``.
 
-Invariant: two passes in a row never create the same missing pod twice, and a refused pod is told in the status.
+Invariant: two passes in a row never create the same missing pod twice, a refused pod is told in the status, and none
+is tried again before its time, however often something else asks for a pass.
 """
 
 from __future__ import annotations
@@ -52,33 +53,64 @@ class Trouble:
     tries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """No pod is created before ``until`` (loop seconds) unless the Deployment's spec changes; ``told`` is for the status."""
+
+    until: float
+    generation: int
+    told: str
+
+
 class DeploymentController:
     def __init__(self, world: World, pods: PodIndex) -> None:
         self._world = world
         self._pods = pods
         self._troubles: dict[Key, Trouble] = {}
+        self._pauses: dict[Key, Pause] = {}
         self._log = logs.get("knative.deployment")
 
     async def reconcile(self, key: Key) -> float | None:
         deployment = self._world[DEPLOYMENTS].get(*key)
         if deployment is None or is_leaving(deployment):
             self._troubles.pop(key, None)
+            self._pauses.pop(key, None)
             return None
         plan = plan_pods.plan_pods(deployment, self._pods.of(deployment))
-        refusal = await self._create(deployment, min(plan.create, BURST))
+        pause, refusal = self._pause(key, deployment), None
+        if pause is None:
+            refusal = await self._create(deployment, min(plan.create, BURST))
+            pause = self._judge_and_pause(key, deployment, refusal)
+            self._tell(deployment, plan, refusal)
         deletions = (self._world.delete(PODS, pod) for pod in plan.delete[:BURST])
         await asyncio.gather(*deletions)
-        told, retry_s = self._judge(key, refusal)
-        self._tell(deployment, plan, refusal)
-        if plan.create and not plan.delete and refusal is None and plan.create <= BURST:
+        if plan.create and not plan.delete and pause is None and plan.create <= BURST:
             return STATUS_LAG_S
         present = self._world[DEPLOYMENTS].get(*key) or deployment
         at = datetime.now(UTC)
-        status = plan_pods.build_status(present, self._pods.of(present), told, at)
+        status = plan_pods.build_status(present, self._pods.of(present), pause.told if pause else "", at)
         await self._world.write_status(DEPLOYMENTS, present, status)
-        if max(plan.create, len(plan.delete)) > BURST and refusal is None:
+        if pause is not None:
+            return max(0.01, pause.until - asyncio.get_running_loop().time())
+        if max(plan.create, len(plan.delete)) > BURST:
             return 0.0
-        return _again_s(present, status) if retry_s is None else retry_s
+        return _again_s(present, status)
+
+    def _pause(self, key: Key, deployment: Obj) -> Pause | None:
+        """The pause in force."""
+        pause = self._pauses.get(key)
+        if pause is None or pause.generation != deployment["metadata"].get("generation"):
+            return None
+        return pause if asyncio.get_running_loop().time() < pause.until else None
+
+    def _judge_and_pause(self, key: Key, deployment: Obj, refusal: Refusal | None) -> Pause | None:
+        told, retry_s = self._judge(key, refusal)
+        if retry_s is None:
+            self._pauses.pop(key, None)
+            return None
+        until = asyncio.get_running_loop().time() + retry_s
+        self._pauses[key] = Pause(until, deployment["metadata"].get("generation", 0), told)
+        return self._pauses[key]
 
     def _tell(self, deployment: Obj, plan: plan_pods.Plan, refusal: Refusal | None) -> None:
         """The Events a cluster's Deployment and ReplicaSet controllers would write."""
@@ -116,14 +148,16 @@ class DeploymentController:
 
     async def _create(self, deployment: Obj, count: int) -> Refusal | None:
         """Create ``count`` pods; the server's sentence when it does not take one."""
-        results = await asyncio.gather(
-            *(self._world.create(PODS, build_pod(deployment, _suffix())) for _ in range(count)),
-            return_exceptions=True,
-        )
+        pods = [build_pod(deployment, _suffix()) for _ in range(count)]
+        creations = (self._world.create(PODS, pod) for pod in pods)
+        results = await asyncio.gather(*creations, return_exceptions=True)
         refusal: Refusal | None = None
-        for result in results:
+        for pod, result in zip(pods, results, strict=True):
             if isinstance(result, ApiError):
-                refusal = Refusal(str(result), result.code >= 500 or result.code == 429)
+                # as a cluster says it, which refuses before the name is made up; and the same words each time
+                name = pod["metadata"]["name"]
+                text = str(result).replace(name, name.rpartition("-")[0] + "-")
+                refusal = Refusal(text, result.code >= 500 or result.code == 429)
             elif isinstance(result, BaseException):
                 raise result
         return refusal
