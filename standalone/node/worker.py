@@ -49,6 +49,8 @@ class PodWorker:
         """The object is gone from the API."""
         self._is_initialized = False
         self._is_done = False
+        self._is_resting = False
+        """It finished in an earlier life: its status stands, whatever keeps its object."""
         self._failure: tuple[str, str] | None = None
         self._publisher = Publisher(node.cluster, self.folder, self._snapshot)
         self._log = logs.get("node.pod").bind(
@@ -158,6 +160,7 @@ class PodWorker:
     async def _rest(self, phase: str) -> None:
         """A pod that finished in an earlier life: nothing to run, its status stands."""
         self._log.debug("pod is over", phase=phase)
+        self._is_resting = True
         await self._deleting.wait()
 
     def _announce(self) -> None:
@@ -232,7 +235,7 @@ class PodWorker:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
         await self._end_known()
-        if not self._gone.is_set():
+        if not self._gone.is_set() and not self._is_resting:
             self._is_done = True
             self._publisher.mark()
             await self._publisher.settled(2.0)

@@ -93,3 +93,12 @@ async def test_a_fault_in_one_container_ends_the_whole_life(machine: Machine, is
     again = machine.start(made)
     await machine.ready("p")
     await machine.delete(again, 1)
+
+
+async def test_a_finished_pod_that_a_finalizer_keeps_keeps_its_status(machine: Machine) -> None:
+    """Any change of its object made a worker that wrote "ContainerCreating" over how it had ended."""
+    kept = pod("p", python("pass"))
+    kept["status"] = {"phase": "Failed", "containerStatuses": [{"name": "main", "restartCount": 3}]}
+    started = machine.start(kept)
+    await machine.delete(started, 1)
+    assert machine.cluster.patches == []
