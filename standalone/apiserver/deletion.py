@@ -20,6 +20,8 @@ from standalone.apiserver.store_entries import Obj
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 POLICIES = ("Background", "Foreground", "Orphan")
+_WITHOUT_GRACE = ("namespaces", "customresourcedefinitions.apiextensions.k8s.io")
+"""Resources whose deletion names no grace period."""
 DEFAULT_GRACE_S = 30
 SHORTEST_GRACE_S = 1
 """What a negative grace period means."""
@@ -172,7 +174,7 @@ def _mark(kind: Kind, obj: Obj, grace_s: int, at: datetime.datetime) -> None:
     given = metadata.get("deletionGracePeriodSeconds")
     if "deletionTimestamp" not in metadata:
         metadata["deletionTimestamp"] = _stamp(at + datetime.timedelta(seconds=grace_s))
-        if kind.resource != "namespaces":
+        if kind.resource not in _WITHOUT_GRACE:
             metadata["deletionGracePeriodSeconds"] = grace_s
         if metadata.get("generation"):
             metadata["generation"] += 1

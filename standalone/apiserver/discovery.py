@@ -147,7 +147,7 @@ def _legacy(kind: Kind) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": list(kind.verbs),
+        "verbs": _ordered(kind, kind.verbs),
     }
     if kind.short_names:
         main["shortNames"] = list(kind.short_names)
@@ -156,13 +156,20 @@ def _legacy(kind: Kind) -> list[dict[str, Any]]:
     if "watch" in kind.verbs:
         main["storageVersionHash"] = _storage_hash(kind)
     found = [main]
-    for name in sorted(kind.subresources):
+    for name in kind.subresources if kind.is_custom else sorted(kind.subresources):
         group, version, shown, verbs = _subresource(kind, name)
         item = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
         if (group, version) != (kind.group, kind.version):
             item |= {"group": group, "version": version}
         found.append(item | {"kind": shown, "verbs": list(verbs)})
     return found
+
+
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+
+
+def _ordered(kind: Kind, verbs: tuple[str, ...]) -> list[str]:
+    return [verb for verb in _CUSTOM_VERBS if verb in verbs] if kind.is_custom else list(verbs)
 
 
 def _storage_hash(kind: Kind) -> str:

@@ -31,7 +31,7 @@ def get(context: Context, target: Target, request: Request) -> Response:
     if request.query_text:
         _check_not_future(context, request)
     flavor = parse_flavor(request)
-    include = request.query.get("includeObject", "") if flavor is Flavor.TABLE else ""
+    include = _include(request) if flavor is Flavor.TABLE else ""
     return Response(200, watch_rendering.render_object(target.kind, entry, flavor, context.now, include))
 
 
@@ -64,6 +64,8 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
         identifier, position, version = "", 0, context.store.version
         entries = select(context, target, selection)
     metadata: dict[str, object] = {"resourceVersion": str(version)}
+    if target.kind.is_custom and flavor is Flavor.OBJECT:
+        metadata["continue"] = ""  # Kubernetes says so of custom resources only
     page = entries[position : position + limit] if limit else entries[position:]
     left = len(entries) - position - len(page)
     if left > 0:
@@ -71,10 +73,20 @@ def list_or_watch(context: Context, target: Target, request: Request) -> Respons
         metadata["continue"] = f"{identifier}.{position + len(page)}"
         if selection.takes_all():
             metadata["remainingItemCount"] = left
-    include = request.query.get("includeObject", "")
+    include = _include(request) if flavor is Flavor.TABLE else ""
     return Response(
         200, watch_rendering.render_list(target.kind, page, flavor, context.now, metadata, include)
     )
+
+
+def _include(request: Request) -> str:
+    """What the rows of a Table carry. Raises 400."""
+    word = request.query.get("includeObject", "")
+    if word not in ("", "Metadata", "Object", "None"):
+        wrong = f'includeObject: Invalid value: "{word[:40]}"'
+        known = "must be 'Metadata', 'Object', 'None', or empty"
+        raise errors.bad_request(f"Unable to convert to Table as requested: {wrong}: {known}")
+    return word
 
 
 def _version(request: Request) -> int | None:
@@ -159,7 +171,7 @@ def watch(context: Context, target: Target, request: Request) -> Stream:
     """The changes of a collection or of one object, from ``resourceVersion`` on."""
     selection = store_selection.parse(request, target.kind, target.namespace or None, target.name)
     flavor = parse_flavor(request)
-    view = View(target.kind, selection, flavor, request.query.get("includeObject", ""))
+    view = View(target.kind, selection, flavor, _include(request) if flavor is Flavor.TABLE else "")
     timeout_s = max(0, request.integer("timeoutSeconds") or 0) or random.randint(MIN_WATCH_S, 2 * MIN_WATCH_S)
     wants_bookmarks = (
         request.is_set("allowWatchBookmarks") if "allowWatchBookmarks" in request.query else False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 
-from standalone.apiserver import errors, kinds_crd, webhook_match
+from standalone.apiserver import errors, kinds_crd_checks, webhook_match
 from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind
 from standalone.apiserver.schema import checks_crd, core_checks
@@ -118,13 +118,16 @@ def validate(kind: Kind, obj: Obj) -> list[Cause]:
 
 
 def _check_definition(obj: Obj) -> list[Cause]:
-    causes = kinds_crd.check(obj)
-    if causes:
+    causes = kinds_crd_checks.check(obj)
+    spec = obj.get("spec")
+    if causes or not isinstance(spec, dict):
         return causes
-    for index, version in enumerate(obj["spec"]["versions"]):
-        path = f"spec.versions[{index}].schema.openAPIV3Schema"
+    for index, version in enumerate(spec.get("versions") or ()):
+        path = f"{kinds_crd_checks.place(spec, index, 'schema')}.openAPIV3Schema"
         found = checks_crd.check_structural(version["schema"]["openAPIV3Schema"], path)
         causes += [Cause(error.path, error.reason, error.message) for error in found]
+        if path.startswith("spec.validation"):
+            break
     return causes
 
 

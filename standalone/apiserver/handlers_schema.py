@@ -55,7 +55,7 @@ def read_fields(kind: Kind, obj: Obj, mode: str, warnings: list[str]) -> None:
         raise errors.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {listed}'
         )
-    unknown = structural.prune(schema, obj)
+    unknown = sorted(structural.prune(schema, obj))
     if not unknown or mode == "Ignore":
         return
     complain(kind, [f'unknown field "{path.lstrip(".")}"' for path in unknown], mode, warnings)
@@ -125,6 +125,8 @@ def read_object(value: Any, kind: Kind, target_name: str, needs_name: bool = Fal
     metadata = value["metadata"]
     if not isinstance(metadata, dict):
         raise errors.bad_request("metadata must be an object")
+    if kind.is_custom:
+        _check_custom_type(value, kind)
     value.setdefault("apiVersion", kind.api_version)
     value.setdefault("kind", kind.kind)
     if (value["apiVersion"], value["kind"]) != (kind.api_version, kind.kind):
@@ -149,3 +151,19 @@ def read_object(value: Any, kind: Kind, target_name: str, needs_name: bool = Fal
             f"the name of the object ({metadata['name'][:253]}) does not match the name on the URL ({target_name})"
         )
     return value
+
+
+def _check_custom_type(value: Obj, kind: Kind) -> None:
+    """A custom resource says its type. Raises 400, or 422 for another kind of the same group and version."""
+    named, version = value.get("kind"), value.get("apiVersion") or ""
+    if not named:
+        text = f"the object provided is unrecognized (must be of type {kind.kind}): Object 'Kind' is missing"
+        raise errors.bad_request(text)
+    if version != kind.api_version:
+        text = f"the API version in the data ({version!s:.80}) does not match the expected API version"
+        raise errors.bad_request(f"{text} ({kind.api_version})")
+    if named != kind.kind:
+        text = f"Invalid value: {failure.shown(named)}: must be {kind.kind}"
+        name = str((value.get("metadata") or {}).get("name", ""))
+        cause = Cause("kind", "FieldValueInvalid", text)
+        raise errors.invalid(f"{named!s:.80}", kind.group, name, [cause])

@@ -281,9 +281,9 @@ def require_version(kind: Kind, obj: Obj) -> None:
     """A PUT of some kinds must say which version it replaces."""
     guarded = kind.is_custom or kind.kind in _GUARDED or kind.group == webhook_match.OWN_GROUP
     if guarded and not obj["metadata"].get("resourceVersion"):
-        text = "Invalid value: 0x0: must be specified for an update"
+        text = "Invalid value: 0: must be specified for an update"
         cause = Cause("metadata.resourceVersion", "FieldValueInvalid", text)
-        raise errors.invalid(kind.kind, kind.group, obj["metadata"].get("name", ""), [cause])
+        raise errors.invalid(kind.plural, kind.group, obj["metadata"].get("name", ""), [cause])
 
 
 def copy_of(obj: Obj) -> Callable[[], Obj]:

@@ -1,22 +1,18 @@
-"""From a CustomResourceDefinition to the kinds it serves, and what is wrong with one.
+"""From a CustomResourceDefinition to the kinds it serves.
 
-Called by ``handlers_definitions`` (check and status at write) and by ``__main__``'s listener (registration). Pure.
-The schema itself is checked by ``schema.structural.check_structural``.
+Called by ``handlers_definitions`` when a definition becomes visible. Pure. What is refused in a definition is in
+``kinds_crd_checks`` and ``schema.checks_crd``.
 
-Invariant: ``build_kinds`` of a definition that passed ``check`` never raises.
+Invariant: ``build_kinds`` of a definition that passed the checks never raises.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from standalone.apiserver.errors import Cause
 from standalone.apiserver.kinds import Kind, ScalePaths
 
 Obj = dict[str, Any]
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
 
 
 def build_kinds(definition: Obj) -> list[Kind]:
@@ -69,91 +65,3 @@ def _scale(scale: Obj | None) -> ScalePaths | None:
         status=scale.get("statusReplicasPath", ".status.replicas"),
         selector=scale.get("labelSelectorPath", ""),
     )
-
-
-def check(definition: Obj) -> list[Cause]:
-    """What Kubernetes would refuse in the names, scope, versions and conversion of a definition."""
-    spec = definition.get("spec")
-    if not isinstance(spec, dict):
-        return [_required("spec")]
-    causes = _check_names(definition, spec)
-    if spec.get("scope") not in ("Namespaced", "Cluster"):
-        causes.append(_unsupported("spec.scope", spec.get("scope"), ("Cluster", "Namespaced")))
-    return causes + _check_versions(spec) + _check_conversion(spec)
-
-
-def _check_names(definition: Obj, spec: Obj) -> list[Cause]:
-    causes = []
-    group, names = spec.get("group"), spec.get("names")
-    if not isinstance(group, str) or not _SUBDOMAIN.fullmatch(group):
-        causes.append(_invalid("spec.group", group, "should be a domain with at least one dot"))
-    if not isinstance(names, dict):
-        return [*causes, _required("spec.names")]
-    for key in ("plural", "kind"):
-        if not names.get(key) or not isinstance(names[key], str):
-            causes.append(_required(f"spec.names.{key}"))
-    plural = names.get("plural")
-    if isinstance(plural, str) and not _LABEL.fullmatch(plural):
-        causes.append(_invalid("spec.names.plural", plural, "a lowercase RFC 1123 label is required"))
-    expected = f"{plural}.{group}"
-    if definition["metadata"].get("name") != expected:
-        name = definition["metadata"].get("name")
-        causes.append(_invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
-    return causes
-
-
-def _check_versions(spec: Obj) -> list[Cause]:
-    versions = spec.get("versions")
-    if not isinstance(versions, list) or not versions:
-        return [_required("spec.versions")]
-    causes = []
-    seen: set[str] = set()
-    for index, version in enumerate(versions):
-        path = f"spec.versions[{index}]"
-        name = version.get("name") if isinstance(version, dict) else None
-        if not isinstance(name, str) or not _LABEL.fullmatch(name):
-            causes.append(_invalid(f"{path}.name", name, "a lowercase RFC 1123 label is required"))
-            continue
-        if name in seen:
-            causes.append(Cause(f"{path}.name", "FieldValueDuplicate", f'Duplicate value: "{name}"'))
-        seen.add(name)
-        for flag in ("served", "storage"):
-            if not isinstance(version.get(flag), bool):
-                causes.append(_required(f"{path}.{flag}"))
-        if not isinstance((version.get("schema") or {}).get("openAPIV3Schema"), dict):
-            causes.append(
-                Cause(
-                    f"{path}.schema.openAPIV3Schema",
-                    "FieldValueRequired",
-                    "Required value: schemas are required",
-                )
-            )
-    if sum(1 for version in versions if isinstance(version, dict) and version.get("storage") is True) != 1:
-        causes.append(
-            _invalid("spec.versions", None, "must have exactly one version marked as storage version")
-        )
-    return causes
-
-
-def _check_conversion(spec: Obj) -> list[Cause]:
-    strategy = (spec.get("conversion") or {}).get("strategy", "None")
-    if strategy == "None" or (strategy == "Webhook" and len(spec.get("versions") or ()) == 1):
-        return []
-    if strategy == "Webhook":
-        text = "conversion webhooks are not supported by the embedded API when there are several versions: use None"
-        return [_invalid("spec.conversion.strategy", strategy, text)]
-    return [_unsupported("spec.conversion.strategy", strategy, ("None", "Webhook"))]
-
-
-def _required(path: str) -> Cause:
-    return Cause(path, "FieldValueRequired", "Required value")
-
-
-def _invalid(path: str, value: object, text: str) -> Cause:
-    shown = f'"{value}"' if isinstance(value, str) else "null" if value is None else str(value)
-    return Cause(path, "FieldValueInvalid", f"Invalid value: {shown}: {text}")
-
-
-def _unsupported(path: str, value: object, allowed: tuple[str, ...]) -> Cause:
-    listed = ", ".join(f'"{item}"' for item in allowed)
-    return Cause(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {listed}')

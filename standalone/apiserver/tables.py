@@ -98,7 +98,7 @@ def _custom(column: Obj) -> Column:
         type_name,
         int(column.get("priority") or 0),
         str(column.get("format") or ""),
-        str(column.get("description") or ""),
+        str(column.get("description") or f"Custom resource definition column (in JSONPath format): {path}"),
     )
 
 

@@ -138,7 +138,7 @@ _EVENT = (
     Column("Source", _event_source, priority=1),
     Column("Message", lambda obj, now: str(obj.get("message") or obj.get("note") or "").strip()),
     Column("First Seen", _first_seen, priority=1),
-    Column("Count", _event_count, "integer", 1),
+    Column("Count", _event_count, priority=1),
     Column("Name", NAME.cell, priority=1, format="name"),
 )
 
@@ -236,9 +236,9 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
         Column("Selector", lambda obj, now: selector_text(at(obj, "spec.selector")), priority=1),
     ),
     ("", "Namespace"): (NAME, field("Status", "status.phase"), AGE),
-    ("", "ConfigMap"): (NAME, Column("Data", _size("data", "binaryData"), "integer"), AGE),
-    ("", "Secret"): (NAME, field("Type", "type"), Column("Data", _size("data"), "integer"), AGE),
-    ("", "ServiceAccount"): (NAME, Column("Secrets", _size("secrets"), "integer"), AGE),
+    ("", "ConfigMap"): (NAME, Column("Data", _size("data", "binaryData")), AGE),
+    ("", "Secret"): (NAME, field("Type", "type"), Column("Data", _size("data")), AGE),
+    ("", "ServiceAccount"): (NAME, Column("Secrets", _size("secrets")), AGE),
     ("", "Endpoints"): (NAME, Column("Endpoints", _endpoints), AGE),
     ("discovery.k8s.io", "EndpointSlice"): (
         NAME,
@@ -271,9 +271,9 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
             ),
         ),
         Column("Targets", _targets),
-        field("MinPods", "spec.minReplicas", "<unset>"),
-        field("MaxPods", "spec.maxReplicas", 0, type="integer"),
-        field("Replicas", "status.currentReplicas", 0, type="integer"),
+        Column("MinPods", lambda obj, now: str(at(obj, "spec.minReplicas", "<unset>"))),
+        field("MaxPods", "spec.maxReplicas", 0),
+        field("Replicas", "status.currentReplicas", 0),
         AGE,
     ),
     ("policy", "PodDisruptionBudget"): (
@@ -326,14 +326,14 @@ COLUMNS: dict[tuple[str, str], tuple[Column, ...]] = {
     ("apiextensions.k8s.io", "CustomResourceDefinition"): (NAME, CREATED_AT),
     ("", "ResourceQuota"): (
         NAME,
-        AGE,
         Column("Request", lambda obj, now: _quota(obj, is_limit=False)),
         Column("Limit", lambda obj, now: _quota(obj, is_limit=True)),
+        AGE,
     ),
     ("apps", "ControllerRevision"): (
         NAME,
         Column("Controller", _owner),
-        field("Revision", "revision", 0, type="integer"),
+        field("Revision", "revision", 0),
         AGE,
     ),
     ("", "LimitRange"): (NAME, CREATED_AT),

@@ -9,6 +9,7 @@ Invariant: a schema that passes is compiled by ``node`` without loss.
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -44,6 +45,12 @@ def check_structural(schema: Any, path: str = "spec.validation.openAPIV3Schema")
         errors.append(failure.invalid(f"{path}.type", schema.get("type", ""), "must be object at the root"))
     if schema.get("nullable"):
         errors.append(failure.forbidden(f"{path}.nullable", "nullable cannot be true at the root"))
+    metadata = (schema.get("properties") or {}).get("metadata")
+    if isinstance(metadata, dict) and set(metadata.get("properties") or ()) - {"name", "generateName"}:
+        why = (
+            "must not specify anything other than name and generateName, but metadata is implicitly specified"
+        )
+        errors.append(failure.forbidden(f"{path}.properties[metadata]", why))
     _check(schema, path, errors, 0, is_root=True)
     return errors
 
@@ -82,14 +89,13 @@ def _check_type(schema: Schema, path: str, errors: list[FieldError], *, is_root:
     kind = schema.get("type")
     int_or_string = schema.get("x-kubernetes-int-or-string")
     preserve = schema.get("x-kubernetes-preserve-unknown-fields")
-    if not kind and not int_or_string and not preserve and not is_root:
+    if not kind and not int_or_string and not preserve and not is_root and "$ref" not in schema:
         errors.append(failure.required(f"{path}.type", "must not be empty for specified object fields"))
-    if kind and kind not in _TYPES:
+    if kind == "null":
+        why = "type cannot be set to null, use nullable as an alternative"
+        errors.append(failure.forbidden(f"{path}.type", why))
+    elif kind and kind not in _TYPES:
         errors.append(failure.not_supported(f"{path}.type", kind, list(_TYPES)))
-    if kind and int_or_string:
-        errors.append(
-            failure.invalid(f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true")
-        )
     if preserve is False:
         errors.append(
             failure.invalid(
@@ -115,7 +121,9 @@ def _check_values(schema: Schema, path: str, errors: list[FieldError]) -> None:
             re.compile(translate_pattern(str(pattern)))
         except (re.error, OverflowError, RecursionError) as error:
             errors.append(
-                failure.invalid(f"{path}.pattern", pattern, f"must be a valid regular expression: {error}")
+                failure.invalid(
+                    f"{path}.pattern", pattern, f"must be a valid regular expression, but isn't: {error}"
+                )
             )
     enum = schema.get("enum")
     if enum is not None and not isinstance(enum, list):
@@ -128,8 +136,14 @@ def _check_values(schema: Schema, path: str, errors: list[FieldError]) -> None:
     if schema.get("default") is not None:
         node = compiled_part({key: value for key, value in schema.items() if key != "default"})
         found: list[FieldError] = []
-        structural.validate_part(node, schema["default"], f"{path}.default", found)
-        errors += found
+        structural.validate_part(node, schema["default"], "", found)
+        for one in found:
+            inner = f".{one.path}" if one.path else ""
+            errors.append(FieldError(f"{path}.default{inner}", one.reason, one.message))
+        copied = copy.deepcopy(schema["default"])
+        if structural.prune_part(node, copied):
+            why = "must not have unknown fields"
+            errors.append(failure.invalid(f"{path}.default", schema["default"], why))
 
 
 def _check_list(schema: Schema, path: str, errors: list[FieldError]) -> None:
@@ -148,6 +162,12 @@ def _check_list(schema: Schema, path: str, errors: list[FieldError]) -> None:
                     "must be array if x-kubernetes-list-type is specified",
                 )
             )
+    items: Any = schema.get("items")
+    is_of_objects = isinstance(items, dict) and items.get("type") == "object"
+    if list_type == "set" and is_of_objects and items.get("x-kubernetes-map-type") != "atomic":
+        why = "must be atomic as item of a list with x-kubernetes-list-type=set"
+        where = f"{path}.items.x-kubernetes-map-type"
+        errors.append(failure.invalid(where, items.get("x-kubernetes-map-type"), why))
     if list_type == "map":
         if not isinstance(keys, list) or not keys:
             errors.append(
@@ -179,7 +199,8 @@ def _check_keys(schema: Schema, keys: list[Any], path: str, errors: list[FieldEr
         where = f"{path}.x-kubernetes-list-map-keys[{number}]"
         sub = properties.get(key)
         if sub is None:
-            errors.append(failure.invalid(where, key, "entries must all be names of item properties"))
+            where = f"{path}.x-kubernetes-list-map-keys"
+            errors.append(failure.invalid(where, keys, "entries must all be names of item properties"))
         elif sub.get("type") in ("object", "array"):
             errors.append(
                 failure.invalid(
@@ -203,7 +224,10 @@ def _check_children(schema: Schema, path: str, errors: list[FieldError], depth: 
                 f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
             )
         )
-    if additional is False:
+    if additional is False and properties:
+        why = "additionalProperties and properties are mutual exclusive"
+        errors.append(failure.forbidden(f"{path}.additionalProperties", why))
+    elif additional is False:
         errors.append(
             failure.forbidden(f"{path}.additionalProperties", "additionalProperties cannot be set to false")
         )

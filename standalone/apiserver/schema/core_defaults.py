@@ -114,8 +114,8 @@ def _stateful_set(obj: Obj) -> None:
 def _daemon_set(obj: Obj) -> None:
     spec = nested(obj, "spec")
     fill(spec, revisionHistoryLimit=10)
-    fill(nested(obj, "status"), currentNumberScheduled=0, numberMisscheduled=0, desiredNumberScheduled=0)
-    fill(obj["status"], numberReady=0)
+    status = nested(obj, "status")
+    fill(status, currentNumberScheduled=0, numberMisscheduled=0, desiredNumberScheduled=0, numberReady=0)
     _rolling(nested(spec, "updateStrategy"), 0, 1)
     default_template(spec)
 
@@ -167,8 +167,9 @@ def _claim(obj: Obj) -> None:
 
 def _volume(obj: Obj) -> None:
     fill(nested(obj, "spec"), persistentVolumeReclaimPolicy="Retain", volumeMode="Filesystem")
-    if isinstance(obj["spec"].get("hostPath"), dict):
-        fill(obj["spec"]["hostPath"], type="")
+    spec = nested(obj, "spec")
+    if isinstance(spec.get("hostPath"), dict):
+        fill(spec["hostPath"], type="")
     fill(nested(obj, "status"), phase="Pending")
 
 

@@ -81,4 +81,3 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "ip": _accepts(ipaddress.ip_address),
     "cidr": _accepts(lambda text: ipaddress.ip_network(text, strict=False)),
 }
-INTEGER_BOUNDS = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}

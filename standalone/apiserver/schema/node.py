@@ -164,7 +164,8 @@ class _Compiler:
         node.properties = {name: self.node(sub) for name, sub in properties.items()}
         if node.embedded:
             node.properties = {**node.properties, **self._type_meta()}
-        node.required = tuple(schema.get("required") or ())
+        always = ("apiVersion", "kind") if node.embedded else ()
+        node.required = tuple(dict.fromkeys((*(schema.get("required") or ()), *always)))
         additional = schema.get("additionalProperties")
         if isinstance(additional, dict):
             node.additional = self.node(additional)

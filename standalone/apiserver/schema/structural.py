@@ -46,6 +46,13 @@ def prune(schema: Schema, value: Any) -> list[str]:
     return removed
 
 
+def prune_part(node: Node, value: Any) -> list[str]:
+    """``prune`` of a value at one compiled position."""
+    removed: list[str] = []
+    _prune(node, value, "", removed)
+    return removed
+
+
 def _prune(node: Node, value: Any, path: str, removed: list[str]) -> None:
     if type(value) is dict:
         properties, additional = node.properties, node.additional
@@ -158,7 +165,7 @@ def has_type(node: Node, value: Any) -> bool:
     if (value is None and node.nullable) or kind.endswith("?"):
         return True
     if kind == "integer":
-        return found is float and bool(value.is_integer())
+        return found is float and bool(value.is_integer()) and abs(value) < 2**63
     return (kind == "int-or-string" and found in (int, str)) or (
         kind == "quantity" and found in (int, str, float)
     )
@@ -175,36 +182,28 @@ def _has_type(node: Node, value: Any, path: str, errors: list[FieldError]) -> bo
 def _validate_junctor(
     name: str, parts: tuple[Node, ...], value: Any, path: str, errors: list[FieldError]
 ) -> None:
-    failures: list[FieldError] = []
-    passed = 0
+    tried: list[list[FieldError]] = []
     for part in parts:
         found: list[FieldError] = []
         _validate(part, value, path, found)
-        passed += not found
-        failures += found
-    where = f"{path} in body" if path else "body"
+        tried.append(found)
+    passed = sum(1 for found in tried if not found)
+    nearest = min(tried, key=len, default=[])
     detail = ""
     if name == "allOf" and passed < len(parts):
-        errors += failures
         detail = "must validate all the schemas (allOf)"
     elif name == "anyOf" and passed == 0:
-        errors += failures
         detail = "must validate at least one schema (anyOf)"
     elif name == "oneOf" and passed != 1:
         count = f"Found {passed} valid alternatives" if passed else "Found none valid"
-        errors += failures if not passed else []
         detail = f"must validate one and only one schema (oneOf). {count}"
     elif name == "not" and passed:
         detail = "must not validate the schema (not)"
-    if detail:
-        errors.append(
-            FieldError(
-                path,
-                failure.INVALID,
-                f"Invalid value: {_summary(value)}: {f'{where} ' if path else ''}{detail}",
-            )
-        )
-
-
-def _summary(value: Any) -> str:
-    return failure.shown(value) if not isinstance(value, dict | list) else f'"{failure.type_name(value)}"'
+    if not detail:
+        return
+    text = f'Invalid value: "": "{path}" {detail}'  # Kubernetes names no field of these
+    errors.append(FieldError("<nil>", failure.INVALID, text))
+    if name == "allOf":
+        errors += [error for found in tried for error in found]
+    elif not passed:
+        errors += nearest

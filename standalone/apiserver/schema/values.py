@@ -17,7 +17,7 @@ from typing import Any
 
 from standalone.apiserver.schema import failure
 from standalone.apiserver.schema.failure import FieldError
-from standalone.apiserver.schema.formats import FORMATS, INTEGER_BOUNDS
+from standalone.apiserver.schema.formats import FORMATS
 
 Check = Callable[[Any, str, list[FieldError]], None]
 MAY_REPEAT = "x-wakeful-may-repeat"
@@ -133,7 +133,8 @@ def _format(name: str, test: Callable[[str], bool]) -> Check:
     def check(value: Any, path: str, errors: list[FieldError]) -> None:
         if isinstance(value, str) and not test(value):
             detail = f"{path} in body must be of type {name}: {failure.shown(value)}"
-            errors.append(failure.invalid(path, value, detail))
+            text = f"Invalid value: {failure.shown(value)}: {detail}"
+            errors.append(FieldError(path, failure.TYPE_INVALID, text))
 
     return check
 
@@ -145,8 +146,6 @@ def _number_checks(schema: dict[str, Any], kind: str) -> Iterator[Check]:
         yield _bound(schema["maximum"], bool(schema.get("exclusiveMaximum")), is_lower=False)
     if _is_number(schema.get("multipleOf")) and schema["multipleOf"] > 0:
         yield _multiple(schema["multipleOf"])
-    if kind == "integer" and schema.get("format") in INTEGER_BOUNDS:
-        yield _width(schema["format"])
 
 
 def _is_number(value: Any) -> bool:
@@ -170,17 +169,6 @@ def _multiple(factor: float) -> Check:
     def check(value: Any, path: str, errors: list[FieldError]) -> None:
         if _is_number(value) and not math.isclose(value / factor, round(value / factor), abs_tol=1e-9):
             errors.append(failure.invalid(path, value, f"{path} in body should be a multiple of {factor}"))
-
-    return check
-
-
-def _width(name: str) -> Check:
-    low, high = INTEGER_BOUNDS[name]
-
-    def check(value: Any, path: str, errors: list[FieldError]) -> None:
-        if not low <= value <= high:
-            detail = f"{path} in body must be of type {name}: {failure.shown(value)}"
-            errors.append(failure.invalid(path, value, detail))
 
     return check
 

@@ -74,8 +74,11 @@ def pick(value: Any, path: str) -> Any:
 
 
 def _ordered(answer: Obj) -> Obj:
-    """The complaints of a 422 in one order and once each; a message of several says only that it lists them."""
+    """Resources by name; the complaints of a 422 in one order and once each, its message without their list."""
     body = answer.get("body")
+    if isinstance(body, dict) and isinstance(body.get("resources"), list):
+        named = {item["name"]: item for item in body["resources"]}
+        return {**answer, "body": {**body, "resources": named}}
     details = body.get("details") if isinstance(body, dict) else None
     causes = details.get("causes") if isinstance(details, dict) else None
     if not causes:
@@ -83,7 +86,7 @@ def _ordered(answer: Obj) -> Obj:
     once = {json.dumps(cause, sort_keys=True): cause for cause in causes}
     ordered = [once[key] for key in sorted(once)]
     message = body["message"]
-    if len(ordered) > 1:
+    if len(ordered) > 1 and "is invalid: " in message:
         message = message.partition("is invalid: ")[0] + "is invalid"
     return {**answer, "body": {**body, "message": message, "details": {**details, "causes": ordered}}}
 

@@ -1,7 +1,7 @@
 """Exchanges: requests written as YAML, whose answers a real API server recorded.
 
 A family (one file in ``exchanges``) has a namespace of its own and runs its steps in order. A step is a request (``do:
-METHOD PATH``), a watch (``do: WATCH PATH``, ``events``) or a command (``do: kubectl ...``); a family's ``each`` is what
+METHOD PATH``, or ``ANONYMOUS PATH`` for a get without identity), a watch (``do: WATCH PATH``, ``events``) or a command (``do: kubectl ...``); a family's ``each`` is what
 its steps share, and ``set`` and ``drop`` change the shared body by paths such as ``spec.containers[0].image``. Words in
 braces are replaced: ``{ns}``, ``{group}`` (unique names), and what a step ``save``s from its answer.
 

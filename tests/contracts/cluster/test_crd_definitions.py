@@ -110,7 +110,10 @@ def test_names_in_use_are_not_accepted(api: Api, define: Define) -> None:
 
         def refused() -> bool:
             found = api.get(path).ok()
-            return bool(found.get("status")) and _conditions(found).get("NamesAccepted") == "False"
+            return (
+                bool((found.get("status") or {}).get("conditions"))
+                and _conditions(found).get("NamesAccepted") == "False"
+            )
 
         eventually(refused, "the names were accepted")
         found = api.get(path).ok()

@@ -70,8 +70,8 @@ BAD: list[tuple[Obj, str, str]] = [
     ({"parts": [{"name": "a"}, {"name": "a"}]}, "spec.parts[1]", "FieldValueDuplicate"),
     ({"parts": [{}]}, "spec.parts[0].name", "FieldValueRequired"),
     ({"labels": {"a": 1}}, "spec.labels.a", "FieldValueTypeInvalid"),
-    ({"when": "yesterday"}, "spec.when", "FieldValueInvalid"),
-    ({"one": {"a": "x", "b": "y"}}, "spec.one", "FieldValueInvalid"),
+    ({"when": "yesterday"}, "spec.when", "FieldValueTypeInvalid"),
+    ({"one": {"a": "x", "b": "y"}}, "<nil>", "FieldValueInvalid"),
     ({"needed": None}, "spec.needed", "FieldValueRequired"),
 ]
 

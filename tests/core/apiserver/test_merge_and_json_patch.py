@@ -76,6 +76,7 @@ RFC_6902 = [
     ({"baz": "qux", "foo": "bar"}, [op("remove", "/baz")], {"foo": "bar"}),
     ({"foo": ["bar", "qux", "baz"]}, [op("remove", "/foo/1")], {"foo": ["bar", "baz"]}),
     ({"baz": "qux"}, [op("replace", "/baz", value="boo")], {"baz": "boo"}),
+    ({}, [op("replace", "/baz", value="boo")], {"baz": "boo"}),
     (
         {"foo": {"bar": "baz", "waldo": "fred"}, "qux": {"corge": "grault"}},
         [op("move", "/qux/thud", **{"from": "/foo/waldo"})],
@@ -111,7 +112,7 @@ MISFITS = [
     ([op("test", "/a", value=2)], "test failed, the value is 1"),
     ([op("test", "/t", value=1)], "test failed"),
     ([op("remove", "/x")], "'x' does not exist"),
-    ([op("replace", "/x", value=1)], "'x' does not exist"),
+    ([op("replace", "/x/y", value=1)], "'x' does not exist"),
     ([op("add", "/x/y", value=1)], "'x' does not exist"),
     ([op("add", "/a/y", value=1)], "cannot be added to"),
     ([op("add", "/l/3", value=1)], "out of range"),

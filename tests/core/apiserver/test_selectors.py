@@ -76,7 +76,7 @@ def test_a_label_selector_matches_as_kubernetes_does(text, labels, expected):
 def test_a_broken_label_selector_is_refused_with_a_sentence(text):
     with pytest.raises(SelectorError) as caught:
         selectors.parse_labels(text)
-    assert caught.value.message.startswith("unable to parse requirement")
+    assert caught.value.message.startswith(("unable to parse requirement", "found '"))
 
 
 @given(st.text(max_size=40))

@@ -37,8 +37,7 @@ INVALID = [
     ({"type": "string", "maxLength": 2}, "abc", "FieldValueTooLong", "Too long: may not be more than 2 bytes"),
     ({"type": "array", "items": {"type": "integer"}, "maxItems": 1}, [1, 2], "FieldValueTooMany", "Too many: 2: must have at most 1 items"),
     ({"type": "array", "items": {"type": "integer"}, "minItems": 1}, [], "FieldValueInvalid", f"Invalid value: 0: {BODY} should have at least 1 items"),
-    ({"type": "string", "format": "date-time"}, "x", "FieldValueInvalid", f'Invalid value: "x": {BODY} must be of type date-time: "x"'),
-    ({"type": "integer", "format": "int32"}, 2**31, "FieldValueInvalid", f"Invalid value: 2147483648: {BODY} must be of type int32: 2147483648"),
+    ({"type": "string", "format": "date-time"}, "x", "FieldValueTypeInvalid", f'Invalid value: "x": {BODY} must be of type date-time: "x"'),
 ]  # fmt: skip
 
 
@@ -106,7 +105,7 @@ def test_keyed_lists_refuse_duplicates():
 def test_junctors(junctor, good, bad, words):
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True, **junctor}
     assert errors_of(schema, good) == []
-    assert words in errors_of(schema, bad)[-1][2]
+    assert words in errors_of(schema, bad)[0][2]
 
 
 def test_metadata_is_checked_whatever_the_schema_says():

@@ -188,7 +188,7 @@ Node: NAME STATUS ROLES AGE VERSION | INTERNAL-IP EXTERNAL-IP OS-IMAGE KERNEL-VE
 PersistentVolumeClaim: NAME STATUS VOLUME CAPACITY ACCESS-MODES STORAGECLASS VOLUMEATTRIBUTESCLASS AGE | VOLUMEMODE
 PersistentVolume: NAME CAPACITY ACCESS-MODES RECLAIM-POLICY STATUS CLAIM STORAGECLASS VOLUMEATTRIBUTESCLASS REASON AGE | VOLUMEMODE
 StorageClass: NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE ALLOWVOLUMEEXPANSION AGE |
-ResourceQuota: NAME AGE REQUEST LIMIT |
+ResourceQuota: NAME REQUEST LIMIT AGE |
 LimitRange: NAME CREATED-AT |
 Event: LAST-SEEN TYPE REASON OBJECT MESSAGE | SUBOBJECT SOURCE FIRST-SEEN COUNT NAME
 Lease: NAME HOLDER AGE |
@@ -206,7 +206,7 @@ MutatingWebhookConfiguration: NAME WEBHOOKS AGE |
 ValidatingWebhookConfiguration: NAME WEBHOOKS AGE |
 CustomResourceDefinition: NAME CREATED-AT |
 """
-"""What kubectl 1.32 prints of each kind; after the bar what only ``-o wide`` shows."""
+"""What kubectl prints of each kind; after the bar what only ``-o wide`` shows."""
 
 
 @pytest.mark.parametrize("line", KUBECTL.strip().splitlines(), ids=lambda line: line.partition(":")[0])
