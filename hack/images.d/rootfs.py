@@ -32,7 +32,17 @@ STDLIB_WITHOUT = {
 }
 # Compiled modules for terminals and old databases: they would bring six libraries with them.
 MODULES_WITHOUT = ("_test", "_tkinter", "_dbm", "_gdbm", "_curses", "nis.", "readline.", "ossaudiodev.")
-SITE_WITHOUT = {"tests", "__pycache__", "bin", "pip", "setuptools", "_distutils_hack", "pkg_resources"}
+SITE_WITHOUT = {
+    "tests",
+    "test",
+    "SelfTest",
+    "__pycache__",
+    "bin",
+    "pip",
+    "setuptools",
+    "_distutils_hack",
+    "pkg_resources",
+}
 SITE_SUFFIXES_WITHOUT = {
     ".pyi",
     ".pyx",
@@ -271,7 +281,8 @@ def record_packages(copied: list[Path], dest: Path) -> None:
     if shutil.which("dpkg-query") is None:
         return
     owners = set()
-    names = sorted({name for path in copied for name in (str(path), str(path).removeprefix("/usr"))})
+    plain = {str(path).removeprefix("/usr") for path in copied}
+    names = sorted({*plain, *("/usr" + name for name in plain)})  # packages know files by either name
     for start in range(0, len(names), 500):
         found = subprocess.run(
             ["dpkg-query", "-S", *names[start : start + 500]], capture_output=True, text=True, check=False

@@ -7,11 +7,14 @@ tested; WAKEFUL_TEST_IMAGES=build (the real cluster's suite in .ci sets it) buil
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from image_box import Unpacked, unpack
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "hack" / "images.d"))
@@ -36,3 +39,14 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         )
     assert done.returncode == 0, done.stdout + done.stderr
     return {path.stem: path for path in folder.glob("*.tar")}
+
+
+@pytest.fixture(scope="session")
+def unpacked(
+    archives: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Unpacked]]:
+    """Every image, unpacked; removed afterwards, since it is half a gigabyte."""
+    folders = {name: tmp_path_factory.mktemp(f"image-{name}") for name in archives}
+    yield {name: unpack(archive, folders[name]) for name, archive in sorted(archives.items())}
+    for folder in folders.values():
+        shutil.rmtree(folder)
