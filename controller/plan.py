@@ -85,7 +85,10 @@ def _run(observed: Observed, service: InferenceService, at: str) -> Plan:
             part.live,
             part.failure,
             mapping(observed.isvc.get("status")),
-            waiting.sentence(observed.pods, part.rollout.latest_created),
+            component_status.Pods(
+                waiting.sentence(observed.pods, part.rollout.latest_created),
+                waiting.failure(observed.pods, part.rollout.latest_created),
+            ),
         )
     ]
     order = [part.component.name for part in parts]

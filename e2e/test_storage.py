@@ -116,7 +116,7 @@ def test_a_claim_that_is_not_there(kube: Kube, namespace: str, dumps: Dumps) -> 
 def test_a_model_file_that_is_not_there(kube: Kube, namespace: str, store: s3.S3, account: str) -> None:
     store.put("models", "readme/notes.txt", b"nothing to load")
     kube.apply(from_source(namespace, "nomodel", "s3://models/readme", account))
-    told = until_told(kube, namespace, "nomodel", "failed with message")
+    told = until_told(kube, namespace, "nomodel", "failed with exit code")
     assert told.status == "False", told
     assert "model file" in told.message, told
     kube.kubectl("delete", "isvc", "nomodel", "-n", namespace)

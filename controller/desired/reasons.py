@@ -28,6 +28,7 @@ class Reason(StrEnum):
     SERVICE_NOT_OBSERVED = "ServiceNotObserved"
     OUT_OF_DATE = "OutOfDate"
     POD_NOT_READY = "PodNotReady"
+    REVISION_FAILED = "RevisionFailed"
     STOPPED = "Stopped"
     RUNNING = "Running"
     # ingress; the wording with spaces is KServe's

@@ -9,6 +9,7 @@ and IngressReady are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from controller.desired.reasons import Reason
 from controller.observed import Failure
@@ -43,17 +44,25 @@ def configuration_type(component: str) -> str:
     return f"{names.CONDITION_PREFIX[component]}ConfigurationReady"
 
 
-def of_component(
-    component: str, service: Obj | None, failure: Failure | None, before: Obj, held: str = ""
-) -> list[Condition]:
-    """Ready, route and configuration condition of one component.
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """What the newest pod says of itself, "" for nothing: ``held`` what it waits for, ``failed`` how it failed."""
 
-    ``before`` is the InferenceService's status so far, ``held`` says what the component's newest pod waits for.
-    """
+    held: str = ""
+    failed: str = ""
+
+
+def of_component(
+    component: str, service: Obj | None, failure: Failure | None, before: Obj, pods: Pods
+) -> list[Condition]:
+    """Ready, route and configuration condition of one component. ``before`` is the InferenceService's status so far."""
     status = mapping(mapping(service).get("status"))
     ready = _ready(component, service, failure)
-    if held and ready.status == UNKNOWN and ready.reason != Reason.OUT_OF_DATE:
-        ready = Condition(ready.type, UNKNOWN, Reason.POD_NOT_READY, held)
+    if failure is None and ready.reason != Reason.OUT_OF_DATE:
+        if pods.failed and not ready.is_true:
+            ready = Condition(ready.type, FALSE, Reason.REVISION_FAILED, pods.failed)
+        elif pods.held and ready.status == UNKNOWN:
+            ready = Condition(ready.type, UNKNOWN, Reason.POD_NOT_READY, pods.held)
     ready = _with_last_seen(ready, read(before, ready.type))
     return [
         ready if component == names.PREDICTOR else _as_info(ready),
@@ -82,7 +91,10 @@ def _with_last_seen(ready: Condition, before: Condition) -> Condition:
     """When Knative gives up on a revision it removes the pods: keep what they were waiting for."""
     if not ready.is_false or OUT_OF_TIME not in ready.message:
         return ready
-    last = before.message if before.reason == Reason.POD_NOT_READY else before.message.partition(LAST_SEEN)[2]
+    is_pods_own = (
+        before.reason in (Reason.POD_NOT_READY, Reason.REVISION_FAILED) and LAST_SEEN not in before.message
+    )
+    last = before.message if is_pods_own else before.message.partition(LAST_SEEN)[2]
     return Condition(ready.type, FALSE, ready.reason, ready.message + LAST_SEEN + last) if last else ready
 
 

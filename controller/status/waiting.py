@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from wakeful.core.api import conditions, podspec
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api.isvc_problem import Obj, mapping, mappings, text
+from wakeful.core.api.isvc_problem import Obj, integer, mapping, mappings, text
 
 STARTING = ("", "ContainerCreating", "PodInitializing")
 
@@ -24,6 +24,22 @@ def sentence(pods: Sequence[Obj], revision: str) -> str:
     status = mapping(pod.get("status"))
     said = _scheduling(status) or _initializing(status) or _running(pod, status)
     return f"pod {pod['metadata']['name']}: {said}" if said else ""
+
+
+def failure(pods: Sequence[Obj], revision: str) -> str:
+    """How a container of the newest pod failed that has not been ready since; "" when none has.
+
+    Knative itself says nothing of a failed init container, and of a failing server only after a while.
+    """
+    pod = newest(pods, revision)
+    if pod is None:
+        return ""
+    status = mapping(pod.get("status"))
+    for key, kind in (("initContainerStatuses", "init container"), ("containerStatuses", "container")):
+        for container in mappings(status.get(key)):
+            if said := _ended(container):
+                return f"pod {pod['metadata']['name']}: {kind} {container.get('name')} {said}"
+    return ""
 
 
 def newest(pods: Sequence[Obj], revision: str) -> Obj | None:
@@ -75,6 +91,19 @@ def _running(pod: Obj, status: Obj) -> str:
                 f"yet (kubectl describe pod {pod['metadata']['name']} shows each attempt)"
             )
     return ""
+
+
+def _ended(container: Obj) -> str:
+    """How it ended, now or before the restart it waits for or is in; "" when it is ready or has done its work."""
+    state = mapping(container.get("state"))
+    ended = mapping(state.get("terminated")) or mapping(mapping(container.get("lastState")).get("terminated"))
+    code = integer(ended.get("exitCode"))
+    is_looping = mapping(state.get("waiting")).get("reason") == "CrashLoopBackOff"
+    if container.get("ready") or not ended or not (code or is_looping):
+        return ""
+    return (
+        f"failed with exit code {code}: {(text(ended.get('message')) or text(ended.get('reason'))).strip()}"
+    )
 
 
 def _waiting(container: Obj, waiting: Obj) -> str:

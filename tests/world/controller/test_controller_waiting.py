@@ -66,6 +66,55 @@ async def test_what_a_pod_waits_for_is_shown(waiting: dict[str, Any], words: str
     assert words in state.condition("IngressReady")[2]
 
 
+NO_BUCKET = {"terminated": {"exitCode": 1, "message": "s3://absent/x: the bucket does not exist [not_found]"}}
+LOOPING = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+ENDED = {
+    "initializer now": (
+        pod(initContainerStatuses=[{"name": "storage-initializer", "state": NO_BUCKET}]),
+        "pod pod-1: init container storage-initializer failed with exit code 1: s3://absent/x: the bucket does not",
+    ),
+    "initializer before its restart": (
+        pod(
+            initContainerStatuses=[{"name": "storage-initializer", "state": LOOPING, "lastState": NO_BUCKET}]
+        ),
+        "pod pod-1: init container storage-initializer failed with exit code 1: s3://absent/x: the bucket does not",
+    ),
+    "initializer in its restart": (
+        pod(initContainerStatuses=[{"name": "i", "state": {"running": {}}, "lastState": NO_BUCKET}]),
+        "pod pod-1: init container i failed with exit code 1",
+    ),
+    "server": (
+        pod({"state": LOOPING, "lastState": {"terminated": {"exitCode": 0, "reason": "Completed"}}}),
+        "pod pod-1: container kserve-container failed with exit code 0: Completed",
+    ),
+}
+
+
+@pytest.mark.parametrize(("failed", "words"), ENDED.values(), ids=list(ENDED))
+async def test_a_failed_container_is_told_though_knative_is_silent(
+    failed: dict[str, Any], words: str
+) -> None:
+    """A real Knative says "Deploying" for as long as its progress deadline: seen in e2e/test_storage.py."""
+    state = await deploying(failed)
+    status, reason, message = state.condition("PredictorReady")
+    assert (status, reason) == ("False", "RevisionFailed") and message.startswith(words)
+    state.pods = []
+    state.knative("iris-predictor", REVISION, ready="", **FAILED)
+    await state.settle()
+    await state.settle()
+    assert state.condition("PredictorReady")[2].count("Last seen: " + words) == 1
+    state.pods = [pod({"ready": True, "state": {"running": {}}, "lastState": NO_BUCKET})]
+    state.knative("iris-predictor", REVISION)
+    await state.settle()
+    assert state.condition("PredictorReady")[0] == "True"
+
+
+async def test_a_finished_initializer_is_no_failure() -> None:
+    done = {"name": "storage-initializer", "ready": True, "state": {"terminated": {"exitCode": 0}}}
+    state = await deploying(pod(initContainerStatuses=[done]))
+    assert state.condition("PredictorReady") == ("Unknown", "", "")
+
+
 async def test_nothing_to_say_leaves_no_loose_ends() -> None:
     state = await deploying(pod({"state": {"waiting": {"reason": "ContainerCreating"}}}))
     assert state.condition("PredictorReady") == ("Unknown", "", "")
