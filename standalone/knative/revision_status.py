@@ -60,9 +60,8 @@ def _pod_failures(pod: Obj) -> Iterator[Failure]:
     if status.get("phase") == "Failed" and status.get("message"):
         yield Failure(RESOURCES, str(status.get("reason") or "PodFailed"), str(status["message"]))
     images = {str(c.get("name")): str(c.get("image")) for c in _containers(pod)}
-    for key in ("initContainerStatuses", "containerStatuses"):
-        for container in mappings(status.get(key)):
-            yield from _container_failures(container, images, is_init=key.startswith("init"))
+    for container in mappings(status.get("containerStatuses")):  # Knative says nothing of init containers
+        yield from _container_failures(container, images)
 
 
 def _containers(pod: Obj) -> list[Obj]:
@@ -70,7 +69,7 @@ def _containers(pod: Obj) -> list[Obj]:
     return mappings(spec.get("containers")) + mappings(spec.get("initContainers"))
 
 
-def _container_failures(container: Obj, images: dict[str, str], is_init: bool) -> Iterator[Failure]:
+def _container_failures(container: Obj, images: dict[str, str]) -> Iterator[Failure]:
     state, last = mapping(container.get("state")), mapping(container.get("lastState"))
     waiting = mapping(state.get("waiting"))
     reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
@@ -81,14 +80,12 @@ def _container_failures(container: Obj, images: dict[str, str], is_init: bool) -
         yield Failure(RESOURCES, reason, message or reason)
     ended = mapping(state.get("terminated")) or mapping(last.get("terminated"))
     code = ended.get("exitCode")
-    if not ended or (is_init and code == 0):
+    if not ended:
         return
     if container.get("ready") or (mapping(state.get("running")) and not ended.get("exitCode")):
         return
-    name = container.get("name")
-    told = str(ended.get("message") or ended.get("reason") or f"exit code {code}").strip()
-    where = f"init container {name}: " if is_init else ""
-    yield Failure(HEALTHY, f"ExitCode{code}", f"Container failed with: {where}{told}")
+    told = str(ended.get("message") or ended.get("reason") or f"exit code {code}")
+    yield Failure(HEALTHY, f"ExitCode{code}", f"Container failed with: {told}")
 
 
 def decide_conditions(
