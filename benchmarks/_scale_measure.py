@@ -85,6 +85,13 @@ def between(begin: Snapshot, end: Snapshot, is_restarted: bool = False) -> Span:
     )
 
 
+def since_start(now: Snapshot) -> Span:
+    """All that the controller has done since it began; nothing is known of the time before."""
+    nothing = Process(0.0, 0.0, 0.0)
+    begin = Snapshot(now.at_s - 1e-9, nothing, now.apiserver, now.version, Counter(), 0)
+    return between(begin, now)
+
+
 def read_process(pid: int, root: Path = Path("/proc")) -> Process:
     """Of a running process. Raises ``OSError`` when it is gone."""
     folder = root / str(pid)

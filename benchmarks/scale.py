@@ -1,6 +1,7 @@
 """The controller at 10,000 InferenceServices: what it writes, what it holds, how it starts again. Seeded.
 
     hack/bench scale                 .venv/bin/python -m benchmarks.scale [--services 10000] [--seed 7] [--json]
+                                     ... --seeded: make them without the controller, then let it start on them
 
 Starts the real embedded API server and the real controller in a temporary folder, and a fake Knative (``_scale_knative``)
 that writes only what Knative and Kourier would, with seeded delays. Phases: create all and wait until all are Ready;
@@ -29,6 +30,7 @@ from typing import Any
 from benchmarks import _scale_measure as measure
 from benchmarks import _scale_world as world
 from benchmarks._ports import free_port
+from benchmarks._scale_seed import seed
 from standalone.install import install
 from standalone.layout import Layout
 from standalone.processes import OPERATOR_NAMESPACE, Options
@@ -138,12 +140,16 @@ async def rig_of(options: argparse.Namespace) -> AsyncIterator[tuple[Rig, KubeCl
             )
             async with rig.client_of() as client:
                 await install(client, Options(webhook_port=rig.webhook_port))
-                rig.start_controller()
+                await make_namespaces(client)
+                if options.seeded:
+                    seconds = await seed(client, layout.kubeconfig, options.services, options.seed)
+                    print(f"{options.services} made without the controller in {seconds:.0f} s", flush=True)
                 flags = ["--kubeconfig", str(layout.kubeconfig), "--seed", str(options.seed)]
                 flags += ["--without-pods"] if options.without_pods else []
                 processes.append(rig.spawn("knative", "benchmarks._scale_knative", *flags))
-                watching = asyncio.create_task(Informer(client, ISVC, rig.watcher.seen).run())
+                rig.start_controller()
                 await wait_healthy(rig)
+                watching = asyncio.create_task(Informer(client, ISVC, rig.watcher.seen).run())
                 yield rig, client
                 watching.cancel()
         finally:
@@ -200,21 +206,28 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     """All phases; what was found."""
     found: dict[str, Any] = {"services": options.services, "seed": options.seed}
     async with rig_of(options) as (rig, client):
-        await make_namespaces(client)
         begin = await rig.quiet()
-        found["nothing"] = held(begin)
-        done = 0
-        for step in sorted({min(100, options.services), min(1000, options.services), options.services}):
-            found[f"create up to {step}"] = await create(rig, client, begin, done, step)
-            done, begin = step, await rig.quiet()
-        await asyncio.sleep(16)  # the longest life of a pod
-        begin = await rig.quiet()
+        if options.seeded:
+            found["first start"] = show("first start", measure.since_start(begin), options.services)
+        else:
+            found["nothing"] = held(begin)
+            begin = await create_all(rig, client, begin, found)
         await asyncio.sleep(options.rest_s)
         found["rest"] = show("rest", measure.between(begin, await rig.snapshot()))
         found["restart"] = await restart(rig)
-        begin = await rig.quiet()
-        found["one runtime changed"] = await change(rig, client, begin)
+        if not options.seeded:
+            found["one runtime changed"] = await change(rig, client, await rig.quiet())
     return found
+
+
+async def create_all(rig: Rig, client: KubeClient, begin: measure.Snapshot, found: Obj) -> measure.Snapshot:
+    """Up to 100, up to 1,000, up to all; the snapshot when the last pod is gone."""
+    total, done = rig.options.services, 0
+    for step in sorted({min(100, total), min(1000, total), total}):
+        found[f"create up to {step}"] = await create(rig, client, begin, done, step)
+        done, begin = step, await rig.quiet()
+    await asyncio.sleep(16)  # the longest life of a pod
+    return await rig.quiet()
 
 
 async def create(rig: Rig, client: KubeClient, begin: measure.Snapshot, first: int, last: int) -> Obj:
@@ -292,12 +305,14 @@ def show(name: str, span: measure.Span, services: int = 0) -> Obj:
 def judge(found: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     problems = []
-    for phase in ("rest", "restart"):
+    for phase in ("first start", "rest", "restart"):
+        if phase not in found:
+            continue
         written = {kind: count for kind, count in found[phase]["by_kind"].items() if not _is_own(kind)}
         if written:
             problems.append(f"{phase}: the controller wrote {written}")
-    first = next(value for name, value in found.items() if name.startswith("create"))
-    if first["controller_peak_mib"] > 120:
+    first = next((value for name, value in found.items() if name.startswith("create")), None)
+    if first is not None and first["controller_peak_mib"] > 120:
         problems.append(
             f"the controller held {first['controller_peak_mib']} MiB with 100 (goal: at most 120)"
         )
@@ -315,6 +330,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seeded", action="store_true", help="only: start on all of them, rest, start again")
     parser.add_argument("--rest-s", type=float, default=60.0, help="how long to watch the controller at rest")
     parser.add_argument(
         "--without-pods", action="store_true", help="the fake Knative makes no pods: half the work"
