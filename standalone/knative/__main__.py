@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from standalone.knative import eventing
 from standalone.knative.autoscaler_http import build_app
 from standalone.knative.metrics import ScalerCollector
+from standalone.knative.pod_usage import NodeUsage
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
@@ -95,7 +96,9 @@ async def main(settings: Settings) -> int:
         credentials = await wait_for_credentials(settings.layout.kubeconfig)
         async with KubeClient(credentials, "knative") as client:
             await wait_for_kinds(client)
-            serving = state["serving"] = Serving(client, settings.gateway_port)
+            serving = state["serving"] = Serving(
+                client, settings.gateway_port, NodeUsage(settings.layout.socket("node"))
+            )
             registry = CollectorRegistry()
             registry.register(ScalerCollector(serving.autoscaler))
             listen = f"unix:{settings.layout.socket('autoscaler')}"

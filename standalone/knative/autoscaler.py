@@ -2,7 +2,7 @@
 
 The gateway calls ``wake`` and ``record`` through ``autoscaler_http``; ``scaler`` decides. Writes for one revision are
 serialised by a lock, so that a tick that decided on zero cannot overtake a wake. Left out: scraping pods (all
-traffic passes the gateway), ServerlessServices, HPA's cpu and memory metrics (an HPA revision keeps max(1, min)).
+traffic passes the gateway), ServerlessServices, metrics of the HPA class other than cpu and memory.
 
 Invariant: ``wake`` returns after the Deployment's replicas were stored; memory is bounded by the PodAutoscalers.
 """
@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from standalone.knative import pod_usage
 from standalone.knative.pod_index import PodIndex, is_active, is_pod_ready
+from standalone.knative.pod_usage import PodUsage, UsageReader
 from standalone.knative.resources import AUTOSCALERS, Key
 from standalone.knative.revision import progress_deadline_s
 from standalone.knative.scaler import Facts, Next, Scaler
@@ -24,9 +26,9 @@ from standalone.knative.world import World, is_leaving, rfc3339
 from wakeful.core.api import conditions
 from wakeful.core.api.conditions import TRUE, Condition
 from wakeful.core.api.isvc_problem import mapping
-from wakeful.core.scaling import bounds, kpa
+from wakeful.core.scaling import bounds, hpa, kpa
 from wakeful.core.scaling.cadence import Cadence
-from wakeful.core.scaling.settings import build_scaling
+from wakeful.core.scaling.settings import HPA, build_scaling
 from wakeful.kit import logs
 from wakeful.kit.kube import DEPLOYMENTS, Obj
 from wakeful.kit.workqueue import WorkQueue
@@ -67,12 +69,18 @@ class Autoscaler:
     """Scalers by (namespace, revision)."""
 
     def __init__(
-        self, world: World, config: dict[str, ServingConfig], pods: PodIndex, queue: WorkQueue[Key]
+        self,
+        world: World,
+        config: dict[str, ServingConfig],
+        pods: PodIndex,
+        queue: WorkQueue[Key],
+        usage: UsageReader | None = None,
     ) -> None:
         self._world = world
         self._config = config
         self._pods = pods
         self._queue = queue
+        self._usage = usage
         self._log = logs.get("knative.autoscaler")
         self._base_s = time.time() - time.monotonic()
         self._ticked: set[Key] = set()
@@ -99,6 +107,26 @@ class Autoscaler:
             for key in list(self._world[AUTOSCALERS].store):
                 self._ticked.add(key)
                 self._queue.add(key)
+
+    async def run_measures(self, period_s: float = hpa.SYNC_S) -> None:
+        """Every 15 s, while there are revisions of the HPA class: what their pods take, and a new decision."""
+        while self._usage is not None:
+            await asyncio.sleep(period_s)
+            keys = [key for key, scaler in self.scalers.items() if scaler.scaling.autoscaler_class == HPA]
+            if not keys:
+                continue
+            read = await self._usage.read()
+            for key in keys:
+                self._measure(key, read)
+
+    def _measure(self, key: Key, read: Mapping[str, PodUsage]) -> None:
+        scaler, facts = self.scalers.get(key), self._facts(key)
+        deployment = self._deployment(facts.autoscaler) if facts is not None else None
+        if scaler is None or facts is None or deployment is None:
+            return
+        ready = [pod for pod in self._pods.of(deployment) if is_active(pod) and is_pod_ready(pod)]
+        scaler.measure(facts, pod_usage.measure(ready, read), self.now())
+        self._queue.add(key)
 
     def record(self, at: float, stats: Sequence[Stat]) -> None:
         """Take one report; a revision with pods that is not in it had no traffic."""
@@ -140,7 +168,7 @@ class Autoscaler:
             coming = scaler.apply(facts, now)
             wanted = max(1, facts.replicas if coming.replicas is None else coming.replicas)
             if wanted > facts.replicas:
-                await self._write_replicas(key, wanted, decision, coming.bounded.reason)
+                await self._write_replicas(key, wanted, scaler.why, coming.bounded.reason)
             self._queue.add_after(key, STATUS_LAG_S)
             return Woken(wanted, decision.reason.value, decided_at)
 
@@ -162,7 +190,7 @@ class Autoscaler:
                 scaler.tick(facts, self._cadence.as_of(now))
             coming = scaler.apply(facts, now)
             if coming.replicas is not None:
-                await self._write_replicas(key, coming.replicas, scaler.decision, coming.bounded.reason)
+                await self._write_replicas(key, coming.replicas, scaler.why, coming.bounded.reason)
             await self._write_status(facts, coming)
             return coming.bounded.recheck_s
 
@@ -202,7 +230,7 @@ class Autoscaler:
         return scaler
 
     async def _write_replicas(
-        self, key: Key, replicas: int, decision: kpa.Decision, bound: bounds.Reason
+        self, key: Key, replicas: int, why: tuple[str, str], bound: bounds.Reason
     ) -> None:
         autoscaler = self._world[AUTOSCALERS].get(*key)
         deployment = self._deployment(autoscaler) if autoscaler is not None else None
@@ -214,9 +242,9 @@ class Autoscaler:
             namespace=key[0],
             revision=key[1],
             replicas=replicas,
-            reason=decision.reason.value,
+            reason=why[0],
             bound=bound.value,
-            why=kpa.render(decision),
+            why=why[1],
         )
 
     async def _write_status(self, facts: Facts, coming: Next) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from wakeful.core.api import conditions, instants
 from wakeful.core.api.isvc_problem import mapping
-from wakeful.core.scaling import activity, bounds, kpa
+from wakeful.core.scaling import activity, bounds, hpa, kpa
 from wakeful.core.scaling.bounds import Activity, Reachability
 from wakeful.core.scaling.metrics import RevisionMetrics
 from wakeful.core.scaling.settings import HPA, KPA, Scaling
@@ -52,6 +52,7 @@ class Scaler:
     _metrics: RevisionMetrics = field(init=False)
     _state: kpa.State = field(init=False)
     _activity: tuple[Activity, float] | None = field(init=False, default=None)
+    _hpa: tuple[hpa.State, hpa.Decision] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._metrics = RevisionMetrics(self.scaling)
@@ -88,6 +89,23 @@ class Scaler:
         )
         return self.decision
 
+    def measure(self, facts: Facts, usage: hpa.Usage | None, now: float) -> hpa.Decision:
+        """Decide anew by what the pods take, for the HPA class."""
+        state = hpa.start(facts.replicas, now) if self._hpa is None else self._hpa[0]
+        settings = hpa.read(mapping(facts.autoscaler["metadata"].get("annotations")))
+        self._hpa = hpa.decide(state, settings, facts.replicas, usage, now)
+        return self._hpa[1]
+
+    @property
+    def why(self) -> tuple[str, str]:
+        """Reason and sentence of the last decision, for the log."""
+        if self.scaling.autoscaler_class != HPA:
+            return self.decision.reason.value, kpa.render(self.decision)
+        if self._hpa is None:
+            return hpa.Reason.NOT_MEASURED.value, "its pods were not measured yet"
+        decision = self._hpa[1]
+        return decision.reason.value, f"its pods take {decision.ratio:.2f} of their target"
+
     def apply(self, facts: Facts, now: float) -> Next:
         """What follows from the last decision for Deployment and status."""
         status = mapping(facts.autoscaler.get("status"))
@@ -98,7 +116,7 @@ class Scaler:
         reachability = reachability_of(facts.autoscaler)
         desired = self.decision.desired
         if self.scaling.autoscaler_class == HPA:
-            desired = max(1, self.scaling.min_scale)
+            desired = max(1, facts.replicas) if self._hpa is None else self._hpa[1].desired
         observed = bounds.Observed(
             replicas=facts.replicas,
             activity=present,

@@ -18,6 +18,7 @@ from standalone.knative.domain_mapping import DomainMappingController
 from standalone.knative.ingress import IngressController
 from standalone.knative.labeler import Labeler
 from standalone.knative.pod_index import PodIndex, is_active, is_pod_ready
+from standalone.knative.pod_usage import UsageReader
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
@@ -69,7 +70,7 @@ RECONCILED = (
 class Serving:
     """The control plane. ``await run()`` for ever; ``is_synced`` once the first lists are in."""
 
-    def __init__(self, client: KubeClient, gateway_port: int) -> None:
+    def __init__(self, client: KubeClient, gateway_port: int, usage: UsageReader | None = None) -> None:
         self._log = logs.get("knative.serving")
         self.config = {"serving": ServingConfig(gateway_port=gateway_port)}
         self._initial = self.config["serving"]
@@ -78,7 +79,7 @@ class Serving:
         self.is_synced = False
         self._queues: dict[Resource, WorkQueue[Key]] = {resource: WorkQueue() for resource in RECONCILED}
         pods = PodIndex(self.world)
-        self.autoscaler = Autoscaler(self.world, self.config, pods, self._queues[AUTOSCALERS])
+        self.autoscaler = Autoscaler(self.world, self.config, pods, self._queues[AUTOSCALERS], usage)
         self.reconcilers: dict[Resource, Reconcile] = {
             KSERVICES: ServiceController(self.world).reconcile,
             CONFIGURATIONS: ConfigurationController(self.world, self.config).reconcile,
@@ -102,6 +103,7 @@ class Serving:
                 log = logs.get(f"knative.{resource.plural}")
                 group.create_task(run_workers(queue, self.reconcilers[resource], log, WORKERS))
             group.create_task(self.autoscaler.run_ticks())
+            group.create_task(self.autoscaler.run_measures())
             group.create_task(self._resync())
 
     def enqueue_all(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from standalone.node import quantity
+from wakeful.core.api import quantity
 
 Obj = dict[str, Any]
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from standalone.node import quantity
 from standalone.node.ports import Limits
+from wakeful.core.api import quantity
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 100_000

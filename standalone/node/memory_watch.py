@@ -9,15 +9,14 @@ killed within two rounds.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from standalone.node.proc_reading import Proc
 from wakeful.kit import logs
 
 ROUND_S = 1.0
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True)
@@ -32,7 +31,7 @@ class MemoryWatch:
 
     def __init__(self, kill: Callable[[int], None], proc: Path = Path("/proc")) -> None:
         self._kill = kill
-        self._proc = proc
+        self._proc = Proc(proc)
         self._watched: dict[str, _Watched] = {}
         self._log = logs.get("node.memory")
 
@@ -56,39 +55,11 @@ class MemoryWatch:
 
     def look(self) -> None:
         """One round."""
-        sessions = self._sessions({watched.pid for watched in self._watched.values()})
+        sessions = self._proc.sessions({watched.pid for watched in self._watched.values()})
         for watched in self._watched.values():
             pids = sessions.get(watched.pid, [])
-            if watched.is_killed or sum(map(self._resident, pids)) <= watched.limit_bytes:
+            if watched.is_killed or sum(map(self._proc.resident, pids)) <= watched.limit_bytes:
                 continue
-            if sum(map(self._proportional, pids)) > watched.limit_bytes:
+            if sum(map(self._proc.proportional, pids)) > watched.limit_bytes:
                 watched.is_killed = True
                 self._kill(watched.pid)
-
-    def _sessions(self, wanted: set[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {}
-        for entry in self._proc.iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                session = int((entry / "stat").read_text().rpartition(")")[2].split()[3])
-            except (OSError, ValueError, IndexError):
-                continue
-            if session in wanted:
-                found.setdefault(session, []).append(int(entry.name))
-        return found
-
-    def _resident(self, pid: int) -> int:
-        try:
-            return int((self._proc / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
-        except (OSError, ValueError, IndexError):
-            return 0
-
-    def _proportional(self, pid: int) -> int:
-        try:
-            for line in (self._proc / str(pid) / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-        except (OSError, ValueError, IndexError):
-            pass
-        return self._resident(pid)

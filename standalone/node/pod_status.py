@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from standalone.node import quantity
 from standalone.node.restart import Role
-from wakeful.core.api import instants
+from wakeful.core.api import instants, quantity
 
 Obj = dict[str, Any]
 ADDRESS = "127.0.0.1"

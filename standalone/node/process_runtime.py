@@ -67,6 +67,16 @@ class ProcessRuntime:
         names = (PLAIN, *self._preloads)
         return {name or "plain": name in self._shims and self._shims[name].is_ready for name in names}
 
+    def running(self) -> dict[str, int]:
+        """The process that leads each container's session, by container id; ended ones are left out."""
+        shims = [*self._retired, *self._shims.values()]
+        return {
+            container_id: started.pid
+            for shim in shims
+            for container_id, started in shim.started.items()
+            if container_id in shim.exits and not shim.exits[container_id].done()
+        }
+
     # --- the port ---
 
     async def run(self, launch: Launch) -> Started:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -26,6 +27,7 @@ from standalone.node.images import ImageTable
 from standalone.node.limits import Cgroups
 from standalone.node.pods import Pods
 from standalone.node.probing import Prober
+from standalone.node.proc_reading import Proc
 from standalone.node.process_runtime import ProcessRuntime
 from wakeful.kit import httpserver, lifecycle, logs
 from wakeful.kit.kube import KubeClient
@@ -97,6 +99,12 @@ def _admin(pods: Pods, processes: ProcessRuntime, facts: node_object.Facts) -> w
         body = {"pods": pods.describe(), "shims": processes.describe(), "limits": facts.limits}
         return web.json_response({**body, "engine": facts.engine})
 
+    async def usage(_: web.Request) -> web.Response:
+        found = await asyncio.to_thread(Proc().usage, processes.running())
+        body = {id_: {"cpu_s": used.cpu_s, "memory_bytes": used.memory_bytes} for id_, used in found.items()}
+        return web.json_response({"at": time.time(), "containers": body})
+
     app = httpserver.admin_app(wrong)
     app.router.add_get("/pods", describe)
+    app.router.add_get("/usage", usage)
     return app

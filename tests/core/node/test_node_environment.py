@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from standalone.node import environment, quantity
+from standalone.node import environment
 from standalone.node.environment import ConfigError, Sources
+from wakeful.core.api import quantity
 
 POD: dict[str, Any] = {
     "metadata": {

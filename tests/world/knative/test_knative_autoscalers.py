@@ -1,10 +1,14 @@
 """PodAutoscalers that nobody's admission has looked at: unreadable ones, and those of other autoscalers."""
 
+import asyncio
 import time
+from collections.abc import Callable
 
 from knative_world import AUTOSCALERS, Platform, condition
 
 from standalone.knative.autoscaler import Stat
+from standalone.knative.pod_usage import PodUsage
+from wakeful.core.scaling.settings import HPA
 from wakeful.kit.kube import DEPLOYMENTS, Obj
 
 CLASS = "autoscaling.knative.dev/class"
@@ -55,3 +59,50 @@ async def test_another_autoscaler_s_revision_is_left_to_it(platform: Platform) -
     kept = await platform.get(AUTOSCALERS, "svc-00001")
     assert condition(kept, "Active")[0] == "Unknown"
     assert (await platform.get(DEPLOYMENTS, "svc-00001-deployment"))["spec"]["replicas"] == 3
+
+
+class Measured:
+    """What the node would say: every pod takes so many cores."""
+
+    def __init__(self) -> None:
+        self.cores = 0.0
+        self.uids: set[str] = set()
+
+    async def read(self) -> dict[str, PodUsage]:
+        return {uid: PodUsage(self.cores, 0.0) for uid in self.uids}
+
+
+async def test_an_hpa_revision_follows_what_its_pods_take(platform: Platform) -> None:
+    """Up at once, down after its window, within its bounds, and never to zero."""
+    autoscaler, measured = platform.serving.autoscaler, Measured()
+    autoscaler._usage = measured
+    running = asyncio.create_task(autoscaler.run_measures(0.05))
+
+    def replicas(count: int) -> Callable[[Obj], bool]:
+        return lambda deployment: bool(deployment["spec"]["replicas"] == count)
+
+    async def follow() -> None:
+        while True:
+            measured.uids = {pod["metadata"]["uid"] for pod in await platform.pods()}
+            await asyncio.sleep(0.02)
+
+    following = asyncio.create_task(follow())
+    try:
+        notes = {CLASS: HPA, "autoscaling.knative.dev/target": "50", "autoscaling.knative.dev/max-scale": "3"}
+        limits = {"resources": {"requests": {"cpu": "100m"}}}
+        container = {"image": "wakeful/echo:1", **limits}
+        notes["autoscaling.knative.dev/window"] = "6s"
+        measured.cores = 0.05
+        await platform.apply(notes=notes, spec={"containers": [container]})
+        await platform.ready()
+        assert (await platform.get(DEPLOYMENTS, "svc-00001-deployment"))["spec"]["replicas"] == 1
+        measured.cores = 0.5
+        await platform.until(DEPLOYMENTS, "svc-00001-deployment", replicas(3), within_s=20)
+        measured.cores = 0.0
+        await platform.until(DEPLOYMENTS, "svc-00001-deployment", replicas(1), within_s=20)
+        active = await platform.until(AUTOSCALERS, "svc-00001", lambda a: a["status"]["desiredScale"] == 1)
+        assert condition(active, "Active")[0] == "True"
+    finally:
+        for task in (running, following):
+            task.cancel()
+        await asyncio.gather(running, following, return_exceptions=True)

@@ -90,8 +90,8 @@ def _autoscaling(parsed: isvc.InferenceService, component: isvc.Component) -> li
     found = []
     if annotations.get(f"{AUTOSCALING}class") == HPA_CLASS:
         found.append(
-            f"annotation {AUTOSCALING}class: {HPA_CLASS} needs Knative's HPA extension; where it is not installed "
-            "(one machine never has it) the number of pods does not follow cpu or memory"
+            f"annotation {AUTOSCALING}class: {HPA_CLASS} needs Knative's HPA extension on a cluster; where it is not "
+            "installed the number of pods does not follow cpu or memory (on one machine it does)"
         )
     initial = annotations.get(f"{AUTOSCALING}initial-scale")
     if initial is not None and not initial.isdigit():

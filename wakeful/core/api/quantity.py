@@ -1,6 +1,6 @@
 """Kubernetes quantities (``250m``, ``1.5Gi``, ``2e3``) as exact numbers. Pure.
 
-Called by environment (resourceFieldRef), limits and status (QoS class). Source: Kubernetes API conventions,
+Called by the node (resourceFieldRef, limits, QoS class) and the autoscaler (cpu requests). Source: Kubernetes API conventions,
 "Quantity". Invariant: a text that is not a quantity raises ``ValueError`` that names it; nothing is guessed.
 """
 
