@@ -3,8 +3,8 @@
     python -m standalone.install --data-dir D --webhook-port P
 
 A job of ``wakeful up``: waits until the API server answers, and ends. Server-side apply, so it can be repeated; a digest of all
-manifests is kept in a ConfigMap and an unchanged set is not applied again. Leaves out RBAC and Deployments of the
-cluster installation: on one machine the processes are the supervisor's.
+manifests is kept in a ConfigMap and an unchanged set is not applied again, unless something of it was deleted. Leaves out
+RBAC and Deployments of the cluster installation: on one machine the processes are the supervisor's.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ WEBHOOK_SERVICE = "wakeful-webhook"
 DIGEST = "wakeful-install"
 WAIT_S = 60.0
 POLL_S = 0.03
+RETRY_S = 0.1
 FIRST = ("Namespace", "CustomResourceDefinition")
+LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+"""After what they would be asked about: their server may not be there yet."""
 KEPT_BY_USER = "ConfigMap"
 """Objects of this kind are created once and then left as the user edited them."""
 
@@ -67,18 +70,51 @@ async def install(client: KubeClient, options: Options) -> bool:
     """Apply what changed since the last time; whether anything was applied."""
     digest = _digest(options)
     known = await client.find(CONFIGMAPS, OPERATOR_NAMESPACE, DIGEST)
-    if known is not None and known.get("data", {}).get("digest") == digest:
+    kept = (known or {}).get("data") or {}
+    if kept.get("digest") == digest and await _is_whole(client, kept.get("objects", "")):
         return False
     documents = read_manifests()
     await client.apply(NAMESPACES, None, _namespace(OPERATOR_NAMESPACE))
     discovery = Discovery(client)
     for kind in FIRST:
         await asyncio.gather(*(_put(client, discovery, doc) for doc in documents if doc["kind"] == kind))
-    await asyncio.gather(*(_put(client, discovery, doc) for doc in documents if doc["kind"] not in FIRST))
+    rest = [doc for doc in documents if doc["kind"] not in FIRST + LAST]
+    await asyncio.gather(*(_put(client, discovery, doc) for doc in rest))
     for resource, doc in _webhook_address(options.webhook_port):
         await client.apply(resource, OPERATOR_NAMESPACE, doc)
-    await client.apply(CONFIGMAPS, OPERATOR_NAMESPACE, _configmap(DIGEST, {"digest": digest}))
+    await asyncio.gather(*(_put(client, discovery, doc) for doc in documents if doc["kind"] in LAST))
+    await client.apply(
+        CONFIGMAPS, OPERATOR_NAMESPACE, _configmap(DIGEST, {"digest": digest, "objects": _listed(documents)})
+    )
     return True
+
+
+def _listed(documents: Iterable[Obj]) -> str:
+    """What was applied, a line each: a definition by the kinds it makes, which are cheaper to ask for than itself."""
+    lines: list[str] = []
+    for doc in documents:
+        if doc["kind"] == "CustomResourceDefinition":
+            spec = doc["spec"]
+            served = [version["name"] for version in spec["versions"] if version.get("served")]
+            lines += [f"{spec['group']}/{version} {spec['names']['kind']}" for version in served]
+        else:
+            metadata = doc["metadata"]
+            place = f"{metadata.get('namespace', 'default')} {metadata['name']}"
+            lines.append(f"{doc['apiVersion']} {doc['kind']} {place}")
+    return "\n".join(lines)
+
+
+async def _is_whole(client: KubeClient, listed: str) -> bool:
+    """Whether all of it is still there: without one definition that somebody deleted nothing would ever start again."""
+    discovery, wanted = Discovery(client), []
+    try:
+        for version, kind, *place in (line.split(" ") for line in listed.splitlines()):
+            resource = await discovery.resource_of({"apiVersion": version, "kind": kind})
+            wanted += [(resource, place[0] if resource.namespaced else None, place[1])] if place else []
+    except UnknownKindError:
+        return False
+    found = await asyncio.gather(*(client.find(*place) for place in wanted))
+    return bool(listed) and None not in found
 
 
 async def _put(client: KubeClient, discovery: Discovery, doc: Obj) -> None:
@@ -86,7 +122,16 @@ async def _put(client: KubeClient, discovery: Discovery, doc: Obj) -> None:
     namespace = doc["metadata"].get("namespace", "default") if resource.namespaced else None
     if doc["kind"] == KEPT_BY_USER and await client.find(resource, namespace, doc["metadata"]["name"]):
         return
-    await client.apply(resource, namespace, doc)
+    end = time.monotonic() + WAIT_S
+    while True:
+        try:
+            await client.apply(resource, namespace, doc)
+            return
+        except ApiError as error:
+            # Of an earlier installation, and asked about this one: its server starts beside this job.
+            if "failed calling webhook" not in str(error) or time.monotonic() > end:
+                raise
+        await asyncio.sleep(RETRY_S)
 
 
 def _webhook_address(port: int) -> list[tuple[Resource, Obj]]:
