@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from standalone.apiserver import deletion, errors, handlers_body
+from standalone.apiserver.errors import Cause
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.handlers_delete import Deleter
 from standalone.apiserver.handlers_write import Writer
@@ -37,6 +38,7 @@ def log(context: Context, target: Target, request: Request) -> Response | Stream
         raise target.not_found()
     pod = entry.load()
     container = _container(pod, request.query.get("container", ""))
+    _check_options(target.name, request)
     is_previous = "previous" in request.query and request.is_set("previous")
     suffix = ".previous.log" if is_previous else ".log"
     path = Layout(context.settings.data_dir).pods / entry.uid / "logs" / f"{container}{suffix}"
@@ -134,11 +136,28 @@ def _check_started(pod: Obj, container: str, path: Path, is_previous: bool) -> N
         raise errors.bad_request(text)
 
 
+def _check_options(name: str, request: Request) -> None:
+    """Numbers of a log's options. Raises 400 for no number, 422 for one out of range."""
+    causes = []
+    for key, least, rule in _LEAST:
+        value = request.integer(key)
+        if value is not None and value < least:
+            causes.append(
+                Cause(key, "FieldValueInvalid", f"Invalid value: {value}: must be greater than {rule}")
+            )
+    if request.query.get("sinceSeconds") and request.query.get("sinceTime"):
+        text = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+        causes.append(Cause("[]", "FieldValueForbidden", text))
+    if causes:
+        raise errors.invalid("PodLogOptions", "", name, causes)
+
+
+_LEAST = (("tailLines", 0, "or equal to 0"), ("sinceSeconds", 1, "0"), ("limitBytes", 1, "0"))
+
+
 def _query(context: Context, request: Request) -> LogQuery:
     since = request.query.get("sinceTime", "")
     seconds = request.number("sinceSeconds")
-    if since and seconds is not None:
-        raise errors.bad_request("at most one of sinceTime or sinceSeconds may be specified")
     at: datetime.datetime | None = None
     if seconds is not None:
         at = context.now() - datetime.timedelta(seconds=min(seconds, 10**9))
@@ -158,10 +177,18 @@ def _query(context: Context, request: Request) -> LogQuery:
 
 async def evict(deleter: Deleter, target: Target, request: Request) -> Response:
     """POST ``pods/NAME/eviction``: a deletion. Disruption budgets are stored and not evaluated."""
-    body = handlers_body.decode(request)
-    options = deletion.parse((body if isinstance(body, dict) else {}).get("deleteOptions"), request.query)
+    decoded: Any = handlers_body.decode(request)
+    body: Obj = decoded if isinstance(decoded, dict) else {}
+    if body.get("kind") not in (None, "", "Eviction"):
+        raise errors.bad_request(f"{body['kind']!s:.63} cannot be handled as a Eviction")
+    if (body.get("metadata") or {}).get("name") not in (None, "", target.name):
+        raise errors.bad_request("name in URL does not match name in Eviction object")
+    options = deletion.parse(body.get("deleteOptions"), request.query)
     await deleter.delete(target.kind, target.key, options, request.user, request.warnings)
-    return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
+    return json_response(_DONE, 201)
+
+
+_DONE: Obj = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
 
 async def bind(writer: Writer, target: Target, request: Request) -> Response:
@@ -174,13 +201,14 @@ async def bind(writer: Writer, target: Target, request: Request) -> Response:
     def change(pod: Obj) -> Obj:
         present = pod["spec"].get("nodeName")
         if present:
-            raise errors.conflict(
-                "pods", "", target.name, f"pod {target.name} is already assigned to node {present}"
-            )
+            why = f"pod {target.name} is already assigned to node {present}"
+            if pod["spec"].get("schedulingGates"):
+                why = f"pod {target.name} has non-empty .spec.schedulingGates"
+            raise errors.conflict("pods/binding", "", target.name, why)
         pod["spec"]["nodeName"] = node
         return pod
 
     await writer.update(
         Target(target.kind, target.namespace, target.name), change, handlers_body.parse_options(request)
     )
-    return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, 201)
+    return json_response(_DONE, 201)

@@ -19,6 +19,7 @@ import orjson
 from standalone.apiserver import errors, handlers_body
 from standalone.apiserver.handlers_context import Context
 from standalone.apiserver.routes_target import Target
+from standalone.apiserver.schema import failure
 from standalone.apiserver.server_types import Request, Response, User, json_response
 from standalone.apiserver.store_entries import Obj
 
@@ -40,8 +41,13 @@ def review(context: Context, target: Target, request: Request) -> Response:
     if kind == "SelfSubjectReview":
         answer["status"] = {"userInfo": request.user.info()}
     elif kind == "TokenReview":
-        answer["status"] = _token_status(context, str((body.get("spec") or {}).get("token") or ""))
+        token = str((body.get("spec") or {}).get("token") or "")
+        if not token:
+            raise errors.bad_request("token is required for TokenReview in authentication")
+        answer["status"] = _token_status(context, token)
     elif kind == "SelfSubjectRulesReview":
+        if not (body.get("spec") or {}).get("namespace"):
+            raise errors.bad_request("no namespace on request")
         every = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         urls = {"verbs": ["*"], "nonResourceURLs": ["*"]}
         answer["status"] = {"resourceRules": [every], "nonResourceRules": [urls], "incomplete": False}
@@ -59,12 +65,17 @@ def _check_question(target: Target, spec: Any) -> None:
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
         cause = errors.Cause("spec.resourceAttributes", "FieldValueInvalid", text)
         raise errors.invalid(target.kind.kind, target.kind.group, "", [cause])
+    namespace = (given.get("resourceAttributes") or {}).get("namespace")
+    if target.kind.namespaced and namespace != target.namespace:
+        text = f"Invalid value: {failure.shown(namespace)}: must match metadata.namespace"
+        cause = errors.Cause("spec.resourceAttributes.namespace", "FieldValueInvalid", text)
+        raise errors.invalid(target.kind.kind, target.kind.group, "", [cause])
 
 
 def _token_status(context: Context, token: str) -> Obj:
     user = authenticate(context, token)
     if user is None:
-        return {"authenticated": False, "user": {}, "error": "the token is not valid here"}
+        return {"user": {}, "error": "invalid bearer token"}
     return {"authenticated": True, "user": user.info()}
 
 
@@ -96,9 +107,10 @@ def issue_token(context: Context, target: Target, request: Request) -> Response:
         cause = errors.Cause(
             "spec.expirationSeconds",
             "FieldValueInvalid",
-            "Invalid value: may not specify a duration less than 10 minutes",
+            f"Invalid value: {wanted!s:.20}: may not specify a duration less than 10 minutes",
         )
-        raise errors.invalid("TokenRequest", "authentication.k8s.io", target.name, [cause])
+        raise errors.invalid("TokenRequest", "authentication.k8s.io", "", [cause])
+    _check_bound(context, target.namespace or "", spec.get("boundObjectRef"))
     issued = int(context.now().timestamp())
     expires = issued + min(wanted, MAX_TOKEN_S)
     namespace = target.namespace or ""
@@ -126,6 +138,18 @@ def issue_token(context: Context, target: Target, request: Request) -> Response:
     return json_response(
         {**answer, "spec": spec_out, "status": {"token": token, "expirationTimestamp": stamp}}, 201
     )
+
+
+_BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
+
+
+def _check_bound(context: Context, namespace: str, bound: Any) -> None:
+    """The object a token is bound to has to be there. Raises 404."""
+    if not isinstance(bound, dict) or bound.get("kind") not in _BOUND:
+        return
+    plural, name = _BOUND[bound["kind"]], str(bound.get("name") or "")
+    if context.store.get(plural, ("" if plural == "nodes" else namespace, name)) is None:
+        raise errors.not_found(plural, "", name)
 
 
 def _encode(data: bytes) -> str:

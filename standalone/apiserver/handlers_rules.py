@@ -140,9 +140,16 @@ def validate_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
         return _check_definition_update(old["spec"], new["spec"]) + _check_stored(stored, new["spec"])
     found = core_checks.immutable_errors(kind, old, new)
     causes = [Cause(error.path, error.reason, error.message) for error in found]
-    if (kind.group, kind.kind) == ("", "Pod") and _frozen_spec(old) != _frozen_spec(new):
+    if (kind.group, kind.kind) == ("", "Pod") and _count(old) != _count(new):
+        text = "Forbidden: pod updates may not add or remove containers"
+        causes = [Cause("spec.containers", "FieldValueForbidden", text)]
+    elif (kind.group, kind.kind) == ("", "Pod") and _frozen_spec(old) != _frozen_spec(new):
         causes = [Cause("spec", "FieldValueForbidden", _POD_RULE)]
     return causes
+
+
+def _count(pod: Obj) -> int:
+    return len((pod.get("spec") or {}).get("containers") or ())
 
 
 _POD_RULE = (

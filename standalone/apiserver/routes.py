@@ -190,7 +190,7 @@ class Router:
             if method in ("PUT", "PATCH"):
                 return handlers_scale.write(self._context, self._writer, target, request)
         elif name in ("status", "finalize"):
-            if method == "GET":
+            if method == "GET" and name == "status":
                 return handlers_read.get(self._context, target, request)
             if method == "PUT":
                 return self._replace(target, request)

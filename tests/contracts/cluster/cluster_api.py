@@ -149,7 +149,7 @@ class Api:
                 self._connection.request(method, target, data, {k: v for k, v in sent.items() if v})
                 response = self._connection.getresponse()
                 answer = Answer(response.status, response.getheaders(), response.read())
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
                 self.close()
                 if is_last:
                     raise

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from exchange_steps import Step, parts_of
+from exchange_steps import parts_of
 
 Obj = dict[str, Any]
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -102,13 +102,19 @@ def differences(real: Obj, ours: Obj) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def split(found: dict[str, tuple[Any, Any]], step: Step) -> tuple[dict[str, tuple[Any, Any]], set[str]]:
-    """The differences that are not accepted, and the accepted paths in which nothing differs any more."""
-    stale = set(step.accept)
-    left = {}
+def split(
+    found: dict[str, tuple[Any, Any]], places: set[str], everywhere: Iterable[re.Pattern[str]] = ()
+) -> tuple[dict[str, tuple[Any, Any]], set[str]]:
+    """The differences that are not accepted, and the accepted places in which nothing differs any more.
+
+    An accepted place covers what is below it; ``""`` covers the whole answer.
+    """
+    stale, left = set(places), {}
     for path, pair in found.items():
-        accepted = [one for one in step.accept if path == one or path.startswith((one + ".", one + "["))]
-        stale -= set(accepted)
-        if not accepted:
+        covering = {
+            one for one in places if not one or path == one or path.startswith((f"{one}.", f"{one}["))
+        }
+        stale -= covering
+        if not covering and not any(pattern.fullmatch(path) for pattern in everywhere):
             left[path] = pair
     return left, stale

@@ -19,7 +19,7 @@ from cluster_api import read
 from conftest import start_server, stop_server
 from exchange_compare import differences, split
 from exchange_run import Run
-from exchange_steps import RECORDED, Family, families, recorded
+from exchange_steps import RECORDED, Family, accepted, families, recorded
 
 SHOWN = 24
 """Differences printed of one step."""
@@ -75,7 +75,7 @@ def server(kubeconfig: Path | None) -> Iterator[tuple[Path, Path | None]]:
 def show(kubeconfig: Path, data_dir: Path | None, names: list[str]) -> int:
     """Print what differs."""
     api = read(kubeconfig, data_dir)
-    count = 0
+    count, meant = 0, accepted()
     for family in chosen(names):
         real, ours = recorded(family.name), Run(api, kubeconfig).answers(family)
         for step in family.steps:
@@ -84,7 +84,8 @@ def show(kubeconfig: Path, data_dir: Path | None, names: list[str]) -> int:
             if step.id not in real:
                 print(f"{family.name}/{step.id}: not recorded")
                 continue
-            left, stale = split(differences(real[step.id], ours[step.id]), step)
+            found = differences(real[step.id], ours[step.id])
+            left, stale = split(found, meant.of(family.name, step.id), meant.everywhere)
             count += bool(left or stale)
             if left or stale:
                 print(f"\n== {family.name}/{step.id}: {step.do}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import subprocess
 import tempfile
@@ -148,7 +149,14 @@ class Run:
             text=True,
             env={**os.environ, "HOME": str(folder), "KUBECACHEDIR": str(folder / "cache")},
         )
-        return {"exit": done.returncode, "out": done.stdout.splitlines(), "err": done.stderr.splitlines()}
+        out, err = (_columns(text.splitlines()) for text in (done.stdout, done.stderr))
+        return {"exit": done.returncode, "out": out, "err": err}
+
+
+def _columns(lines: list[str]) -> list[str]:
+    """A command's lines without ages and without the width of its columns."""
+    aged = (re.sub(r"(?<=\s)(\d+[dhm])?\d+[smhd](?=\s|$)", "<age>", line) for line in lines)
+    return [re.sub(r"(?<=\S) {2,}", "  ", line) for line in aged]
 
 
 def _shown(answer: Answer) -> Obj:

@@ -22,9 +22,10 @@ import yaml
 Obj = dict[str, Any]
 FOLDER = Path(__file__).parent / "exchanges"
 RECORDED = Path(__file__).parent / "recorded"
+ACCEPTED = Path(__file__).parent / "accepted.yaml"
 _STEP_KEYS = {
     "id", "do", "body", "raw", "media", "headers", "query", "set", "drop", "save", "events", "until",
-    "scrub", "keep", "accept", "silent", "stdin",
+    "scrub", "keep", "silent", "stdin",
 }  # fmt: skip
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]|\[\"([^\"]+)\"\]")
 
@@ -49,8 +50,6 @@ class Step:
     """Expressions whose matches differ from run to run."""
     keep: tuple[str, ...] = ()
     """Compare these paths of the answer only."""
-    accept: dict[str, str] = field(default_factory=dict)
-    """Accepted differences of the embedded server: reason by path."""
     silent: bool = False
     """Only done, not compared."""
     stdin: str = ""
@@ -115,6 +114,28 @@ def change(value: Any, path: str, wanted: Any, *, is_dropped: bool = False) -> N
         value.append(wanted)
     else:
         value[last] = wanted
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Differences of the embedded server that are meant: ``accepted.yaml``, where every one has its reason."""
+
+    everywhere: tuple[re.Pattern[str], ...]
+    places: dict[str, dict[str, Any]]
+
+    def of(self, family: str, step: str) -> set[str]:
+        """The paths in which a step may differ; the whole answer is ``""``."""
+        return set(self.places.get(family, {}).get(step, {}))
+
+
+def accepted() -> Accepted:
+    """Read ``accepted.yaml``; a reason that it does not explain is an ``AssertionError``."""
+    text = yaml.safe_load(ACCEPTED.read_text())
+    reasons = set(text["reasons"])
+    used = {row["why"] for row in text["everywhere"]}
+    used |= {why for steps in text["places"].values() for paths in steps.values() for why in paths.values()}
+    assert used == reasons, f"accepted.yaml: reasons without words or without use: {used ^ reasons}"
+    return Accepted(tuple(re.compile(row["path"]) for row in text["everywhere"]), text["places"])
 
 
 def recorded(name: str) -> dict[str, Obj]:
