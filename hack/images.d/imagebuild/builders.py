@@ -18,6 +18,7 @@ from typing import Protocol
 from imagebuild.foundation import Foundation
 from imagebuild.steps import ImageError, answers, run
 
+MOST_LAYERS = 400  # of all builds ever: some 35 a full build, mostly small; about 6 GB
 OFFLINE = "--no-index --find-links /wheels"
 PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
@@ -53,6 +54,7 @@ class Buildah:
     def __init__(self, cache: Path, log: Path) -> None:
         self._log = log
         storage = cache / "storage"
+        forget_layers(storage)
         driver = "overlay" if "overlay" in Path("/proc/filesystems").read_text() else "vfs"
         self._call = [
             "buildah",
@@ -95,6 +97,15 @@ class Buildah:
             [*self._call, "push", "--quiet", f"localhost/{job.tag}", f"docker-archive:{saved}:{job.tag}"],
             self._log,
         )
+
+
+def forget_layers(storage: Path, most: int = MOST_LAYERS) -> None:
+    """Empty a storage that has collected more than ``most`` layers: they speed the next build up and nothing else."""
+    for driver in ("overlay", "vfs"):
+        folder = storage / "root" / driver
+        if folder.is_dir() and sum(1 for _ in folder.iterdir()) > most:
+            shutil.rmtree(storage)
+            return
 
 
 class Engine:
