@@ -3,6 +3,7 @@
 Used by ``http_v1``. Source: kserve.md 5.6; the codec is ``wakeful.core.protocol.cloudevents``, so that an event is
 admitted here by the same rules as at the broker. Better than the source: a request that carries some ``ce-`` headers
 of an event but not all is refused with the attribute's name, instead of being predicted as if it were none.
+The answer names the event that caused it (``causationid``, ``causationsource``), as the broker's adapter does.
 Environment: ``CE_TYPE``, ``CE_SOURCE`` (of answers), ``CE_MERGE=true`` (extensions of the request are kept).
 
 Invariant: the answer has a new id and time, and is structured exactly if the request's Content-Type was.
@@ -19,7 +20,7 @@ from typing import Any
 from multidict import CIMultiDictProxy
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import cloudevents, v1
+from wakeful.core.protocol import causation, cloudevents, v1
 from wakeful.core.protocol.problem import parse_json
 from wakeful.serving import ids
 
@@ -101,7 +102,7 @@ def _payload(event: cloudevents.Event) -> Any:
 
 def answer(received: Received, model: str, result: Any, names: Naming) -> tuple[dict[str, str], bytes]:
     """Headers and body of the answer event with ``result`` (any JSON value, or bytes) as its data."""
-    is_raw = isinstance(result, bytes)
+    request, is_raw = received.event, isinstance(result, bytes)
     data = result if is_raw else json.dumps(result, default=_plain).encode()
     event = cloudevents.Event(
         id=ids.answer_id(),
@@ -110,7 +111,7 @@ def answer(received: Received, model: str, result: Any, names: Naming) -> tuple[
         time=datetime.now(UTC).isoformat(),
         data=data,
         datacontenttype="application/octet-stream" if is_raw else "application/json",
-        extensions=received.event.extensions if names.is_merging else {},
+        extensions={**(request.extensions if names.is_merging else {}), **causation.of_answer(request)},
     )
     if received.is_structured:
         headers, body = cloudevents.encode_structured(event)

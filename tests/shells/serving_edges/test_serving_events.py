@@ -134,3 +134,15 @@ def test_answers_are_named_by_the_environment() -> None:
     assert (answer["ce-type"], answer["ce-source"], answer["ce-tenant"]) == ("my.type", "/mine", "blue")
     plain, _ = http_events.answer(received, "m", {}, http_events.naming({}))
     assert "ce-tenant" not in plain
+
+
+def test_answers_name_the_event_that_caused_them() -> None:
+    """As the broker's own adapter does on one machine: e2e/test_events.py looks at both homes."""
+    from multidict import CIMultiDict, CIMultiDictProxy
+
+    sent = {**BINARY, "ce-correlationid": "order-7", "ce-lab": "blue"}
+    received = http_events.receive(CIMultiDictProxy(CIMultiDict(sent)), b"{}")
+    assert received is not None
+    answer, _ = http_events.answer(received, "m", {}, http_events.naming({}))
+    assert (answer["ce-causationid"], answer["ce-causationsource"]) == (BINARY["ce-id"], BINARY["ce-source"])
+    assert answer["ce-correlationid"] == "order-7" and "ce-lab" not in answer

@@ -19,13 +19,12 @@ import orjson
 from wakeful.core.delivery import answers
 from wakeful.core.delivery.answers import Answer, Delivered
 from wakeful.core.delivery.retry import Failure
-from wakeful.core.protocol import cloudevents
+from wakeful.core.protocol import causation, cloudevents
 from wakeful.core.protocol.cloudevents import DEFAULT_LIMITS, Event, InvalidEventError, Limits
 from wakeful.core.protocol.cloudevents_types import check_media_type, is_json_type
 
 RESPONSE_TYPE = "io.kserve.inference.response"
 SOURCE_PREFIX = "io.kserve.inference."
-KEPT_EXTENSIONS = ("traceparent", "tracestate", "correlationid", "partitionkey")
 _V1_PREDICT = re.compile(r"/v1/models/[^/]+:predict/?\Z")
 
 
@@ -85,8 +84,6 @@ def read_answer(
         return answers.read_answer(answer, destination, limits)
     if not answer.body:
         return Delivered(None)
-    kept = {name: value for name, value in event.extensions.items() if name in KEPT_EXTENSIONS}
-    kept |= {"causationid": event.id, "causationsource": event.source}
     reply = Event(
         id=reply_id(event, trigger_uid),
         source=SOURCE_PREFIX + model,
@@ -94,7 +91,7 @@ def read_answer(
         data=answer.body,
         datacontenttype=_content_type(answer),
         time=at,
-        extensions=kept,
+        extensions=causation.of_answer(event),
     )
     return Delivered(reply)
 
