@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from guarded_api import Access, Guard, Rules
 from whole_platform import free_port
 
@@ -70,10 +71,13 @@ async def settled(client: KubeClient, resource: Resource, name: str, status: Obj
     await client.replace(resource, "ns", obj, "status")
 
 
-async def test_it_works_with_the_rights_it_is_given(client: KubeClient, tmp_path: Path) -> None:
+async def guarded(
+    client: KubeClient, tmp_path: Path, rules: Rules
+) -> tuple[Guard, web.AppRunner, asyncio.subprocess.Process]:
+    """The installation, and a controller on it with no more rights than ``rules``; its admin socket is c.sock."""
     port = free_port()
     await install.install(client, Options(webhook_port=port))
-    guard = Guard(Rules.read(ROLE, "wakeful-controller"), read_kubeconfig(tmp_path / "kubeconfig"))
+    guard = Guard(rules, read_kubeconfig(tmp_path / "kubeconfig"))
     runner, proxy = await guard.start()
     config = {
         "current-context": "c",
@@ -84,7 +88,11 @@ async def test_it_works_with_the_rights_it_is_given(client: KubeClient, tmp_path
     (tmp_path / "guarded").write_text(json.dumps(config))
     webhooks, admin = f"tcp:127.0.0.1:{port}", f"unix:{tmp_path}/c.sock"
     flags = ["--kubeconfig", str(tmp_path / "guarded"), "--webhook-listen", webhooks, "--admin", admin]
-    controller = await spawn("controller", *flags)
+    return guard, runner, await spawn("controller", *flags)
+
+
+async def test_it_works_with_the_rights_it_is_given(client: KubeClient, tmp_path: Path) -> None:
+    guard, runner, controller = await guarded(client, tmp_path, Rules.read(ROLE, "wakeful-controller"))
     try:
         await client.apply(
             NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns"}}
@@ -101,6 +109,32 @@ async def test_it_works_with_the_rights_it_is_given(client: KubeClient, tmp_path
     assert guard.denied == set()
     assert {("patch", "services"), ("update", "inferenceservices/status"), ("create", "events")} <= guard.seen
     assert {("delete", "services"), ("delete", "ingresses"), ("watch", "pods")} <= guard.seen
+
+
+async def test_it_starts_where_it_may_not_read_knatives_configuration(
+    client: KubeClient, tmp_path: Path
+) -> None:
+    """Knative was installed after us: its namespace, and our Role in it, did not exist. Defaults hold meanwhile."""
+    rules = Rules.read(ROLE, "wakeful-controller")
+    rules.rules = [item for item in rules.rules if item[0] != "knative-serving"]
+    guard, runner, controller = await guarded(client, tmp_path, rules)
+    try:
+        connector = aiohttp.UnixConnector(f"{tmp_path}/c.sock")
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def is_ready() -> bool:
+                try:
+                    async with session.get("http://c/healthz") as answer:
+                        return await answer.text() == "ok"
+                except aiohttp.ClientError:
+                    return False
+
+            await until(is_ready, "it does not start")
+    finally:
+        controller.kill()
+        await controller.wait()
+        await runner.cleanup()
+    assert {item.name for item in guard.denied} == {"config-network", "config-autoscaler"}
 
 
 async def life_of_one(client: KubeClient) -> None:
