@@ -7,17 +7,35 @@ is left behind, and a second signal does not interrupt the clean end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
 
+DESCRIPTORS = 65_536
+
 
 def run(main: Coroutine[Any, Any, int | None]) -> int:
     """Run ``main`` on uvloop; its return value (None means 0) is the exit status."""
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main) or 0
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us, up to ``DESCRIPTORS``.
+
+    A login's soft limit is often 1,024 or 256, less than the connections our own bounds allow: beyond it a server
+    could neither accept nor refuse anybody.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # not ours to raise: go on with what there is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def stop_event() -> asyncio.Event:
