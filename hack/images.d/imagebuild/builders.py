@@ -124,7 +124,8 @@ class Engine:
     def build(self, job: Job, saved: Path) -> None:
         arguments, options = dict(job.arguments), []
         if self.name == "podman":
-            options = ["--layers", "--timestamp=0", f"--volume={job.wheels}:/wheels:ro"]
+            # chroot isolation asks nothing of the machine's cgroups and container runtime
+            options = ["--isolation=chroot", "--layers", "--timestamp=0", f"--volume={job.wheels}:/wheels:ro"]
             arguments["PIP_OPTIONS"] = OFFLINE
         else:  # docker mounts nothing into a build: pip asks the network there, and checks the same hashes
             arguments["SOURCE_DATE_EPOCH"] = "0"
