@@ -26,7 +26,7 @@ LIMIT_S = 240
 STARTED, KUBE, NEWEST = pytest.StashKey[Home](), pytest.StashKey[Kube](), pytest.StashKey[str]()
 """What a failure's report needs: the home, its API, the namespace of the scenario."""
 OURS = "isvc,ksvc,trigger,broker"
-GONE_S = 240
+GONE_S = 150
 """For all namespaces together: a cluster's pods drain for 40 s first."""
 
 
@@ -106,6 +106,8 @@ def new_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Callab
     yield make
     for name in made:
         kube.kubectl("delete", "namespace", name, "--wait=false", check=False)
+        # no traffic is left to drain: a pod that was still starting would use up its grace of 300 s
+        kube.kubectl("delete", "pod", "--all", "-n", name, "--grace-period=1", "--wait=false", check=False)
     until(
         lambda: [name for name in made if kube.find("Namespace", "", name)],
         GONE_S,
