@@ -83,10 +83,11 @@ def decide(service: Obj | None, rollout: Rollout, pods: Sequence[Obj]) -> State:
     if _is_busy(initializer):
         return State(LOADING, IN_PROGRESS)
     main = _container(pod, "containerStatuses", names.MAIN_CONTAINER)
-    if is_settled and (main.get("ready") or _failure(main, newest) is None):
-        return State(LOADED, UP_TO_DATE)
     failure = _failure(main, newest)
-    if failure is not None and not main.get("ready"):
+    if is_settled and (_is_ready(newest) or failure is None):
+        return State(LOADED, UP_TO_DATE)
+    # the pod's word, not the container's: beside queue-proxy a container counts as ready as soon as it runs
+    if failure is not None and not _is_ready(newest):
         return State(FAILED, BLOCKED, _with_source(failure, newest))
     return State(PENDING, IN_PROGRESS)
 

@@ -35,6 +35,8 @@ def failure(pods: Sequence[Obj], revision: str) -> str:
     if pod is None:
         return ""
     status = mapping(pod.get("status"))
+    if conditions.read(status, "Ready").is_true:
+        return ""
     for key, kind in (("initContainerStatuses", "init container"), ("containerStatuses", "container")):
         for container in mappings(status.get(key)):
             if said := _ended(container):
@@ -94,12 +96,16 @@ def _running(pod: Obj, status: Obj) -> str:
 
 
 def _ended(container: Obj) -> str:
-    """How it ended, now or before the restart it waits for or is in; "" when it is ready or has done its work."""
+    """How it failed, now or before the restart it waits for or is in; "" when it has not, or has done its work.
+
+    Whether it is "ready" says nothing: beside queue-proxy a container counts as ready as soon as it runs.
+    """
     state = mapping(container.get("state"))
     ended = mapping(state.get("terminated")) or mapping(mapping(container.get("lastState")).get("terminated"))
     code = integer(ended.get("exitCode"))
     is_looping = mapping(state.get("waiting")).get("reason") == "CrashLoopBackOff"
-    if container.get("ready") or not ended or not (code or is_looping):
+    is_done = "exitCode" in mapping(state.get("terminated")) and not code
+    if is_done or not ended or not (code or is_looping):
         return ""
     return (
         f"failed with exit code {code}: {(text(ended.get('message')) or text(ended.get('reason'))).strip()}"

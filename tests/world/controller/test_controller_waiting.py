@@ -80,8 +80,16 @@ ENDED = {
         "pod pod-1: init container storage-initializer failed with exit code 1: s3://absent/x: the bucket does not",
     ),
     "initializer in its restart": (
-        pod(initContainerStatuses=[{"name": "i", "state": {"running": {}}, "lastState": NO_BUCKET}]),
-        "pod pod-1: init container i failed with exit code 1",
+        pod(
+            initContainerStatuses=[
+                {"name": "storage-initializer", "state": {"running": {}}, "lastState": NO_BUCKET}
+            ]
+        ),
+        "pod pod-1: init container storage-initializer failed with exit code 1",
+    ),
+    "server in its restart, which queue-proxy's probe has not passed": (
+        pod({"ready": True, "state": {"running": {}}, "lastState": NO_BUCKET}),
+        "pod pod-1: container kserve-container failed with exit code 1",
     ),
     "server": (
         pod({"state": LOOPING, "lastState": {"terminated": {"exitCode": 0, "reason": "Completed"}}}),
@@ -98,6 +106,7 @@ async def test_a_failed_container_is_told_though_knative_is_silent(
     state = await deploying(failed)
     status, reason, message = state.condition("PredictorReady")
     assert (status, reason) == ("False", "RevisionFailed") and message.startswith(words)
+    assert state.status["modelStatus"]["states"]["targetModelState"] in ("FailedToLoad", "Loading")
     state.pods = []
     state.knative("iris-predictor", REVISION, ready="", **FAILED)
     await state.settle()
