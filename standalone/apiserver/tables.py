@@ -43,7 +43,7 @@ def render_table(
 
 
 def _row(columns: tuple[Column, ...], obj: Obj, now: datetime, include_object: IncludeObject) -> Obj:
-    row: Obj = {"cells": [_cell(column, obj, now) for column in columns]}
+    row: Obj = {"cells": [_cell(column, obj, now) for column in columns], "object": None}
     if include_object == "Object":
         row["object"] = obj
     elif include_object == "Metadata":

@@ -163,7 +163,7 @@ def test_what_comes_with_a_row():
     assert with_metadata["rows"][0]["object"]["metadata"] == obj["metadata"]
     whole = tables.render_table(kind, [obj], now=NOW, include_object="Object", with_headers=False)
     assert whole["rows"][0]["object"] == obj and whole["columnDefinitions"] == []
-    assert "object" not in tables.render_table(kind, [obj], now=NOW, include_object="None")["rows"][0]
+    assert tables.render_table(kind, [obj], now=NOW, include_object="None")["rows"][0]["object"] is None
 
 
 KUBECTL = """
