@@ -12,7 +12,7 @@ import kopf
 from kubernetes.aio.client import Configuration
 from prometheus_client import CollectorRegistry
 
-from controller import connection, handlers, operator, settings, start, sweep
+from controller import connection, handlers, listing, operator, settings, start, sweep
 from controller.cache import INFERENCE_SERVICES, WATCHED, Cache
 from controller.cluster import KubernetesCluster
 from controller.facts import Facts
@@ -87,7 +87,7 @@ class Controller:
         self, config: settings.Settings, api: connection.Api, configuration: Configuration, scope: Scope
     ) -> None:
         self._api, self._configuration, self._scope, self._workers = api, configuration, scope, config.workers
-        self._cache, self._queue = Cache(), WorkQueue[Key]()
+        self._cache, self._queue, self._filled = Cache(), WorkQueue[Key](), asyncio.Event()
         self._election = election = start.election(config, api, scope.namespace)
         self.facts = Facts(api, scope.namespace, image_prefix=config.image_prefix)
         self._shipped = ShippedRuntimes(api, scope.namespace, config.image_prefix)
@@ -114,6 +114,9 @@ class Controller:
 
     async def _watch(self) -> None:
         await connection.wait_for_kinds(self._api, WATCHED)
+        await listing.fill(self._api.get, self._cache)
+        self._filled.set()
+        self._look_at_all()
         await operator.run(self._build_registry, self._scope.stop, self._on_ready)
 
     async def _act(self) -> None:
@@ -125,6 +128,7 @@ class Controller:
             group.create_task(self._shipped.run())
 
     async def _reconcile(self, key: Key) -> float | None:
+        await self._filled.wait()  # nothing is decided on half a picture
         return None if self.platform.blocking else await self._reconciler.reconcile(key)
 
     def _build_registry(self) -> kopf.OperatorRegistry:

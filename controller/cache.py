@@ -53,6 +53,13 @@ class Cache:
         found = self._objects[resource].get((namespace, name))
         return None if found is None else _read(found)
 
+    def knows(self, resource: Resource, obj: Obj) -> bool:
+        """Whether exactly this state of ``obj`` is kept."""
+        metadata = obj["metadata"]
+        found = self._objects[resource].get((metadata.get("namespace", ""), metadata["name"]))
+        version = str(metadata.get("resourceVersion", ""))
+        return found is not None and (found.uid, found.version) == (str(metadata.get("uid", "")), version)
+
     def items(self, resource: Resource, namespace: str | None = None) -> Iterator[Obj]:
         """All objects of the kind, or those in one namespace."""
         for key, entry in self._objects[resource].items():

@@ -8,7 +8,6 @@ Invariant: every answer that is not 2xx becomes an ``ApiFailureError`` with the 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import ssl
 import time
@@ -19,6 +18,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 import kopf
+import orjson
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -206,7 +206,7 @@ def operator_namespace(given: str | None) -> str:
 
 def _parse(raw: bytes) -> Obj:
     try:
-        value = json.loads(raw) if raw else {}
+        value = orjson.loads(raw) if raw else {}
     except ValueError:
         value = {"message": raw[:500].decode(errors="replace")}
     return value if isinstance(value, dict) else {"message": str(value)[:500]}

@@ -1,7 +1,6 @@
-"""What kopf calls: one index and one event handler a kind, which only fill the cache and put keys into the queue.
+"""What kopf calls: one event handler a kind, which only fills the cache and puts keys into the queue.
 
-Registered by ``__main__``. The indices are empty on purpose: kopf holds back all event handlers until every kind that
-has an index was listed once, so no reconcile runs on half a picture. Low-level event handlers leave no annotation and
+Registered by ``__main__``. Indices are not used, see ``listing``. Low-level event handlers leave no annotation and
 no finalizer on users' objects. Invariant: no branching on the content here beyond "whose is it".
 """
 
@@ -21,6 +20,7 @@ from controller.cache import (
     Cache,
     owner_of,
 )
+from controller.listing import keep
 from wakeful.kit.kube import PODS, SERVICES, Obj, Resource
 from wakeful.kit.workqueue import WorkQueue
 
@@ -69,22 +69,15 @@ def _register_kind(
 ) -> None:
     selector = (resource.group, resource.version, resource.plural)
 
-    @kopf.index(*selector, id=f"index-{resource.plural}.{resource.group}", registry=registry)
-    async def on_listed(body: kopf.Body, **_: Any) -> None:
-        _keep(cache, resource, dict(body))
-
     @kopf.on.event(*selector, id=f"event-{resource.plural}.{resource.group}", registry=registry)
     async def on_event(event: kopf.RawEvent, **_: Any) -> None:
         obj: Obj = dict(event["object"])
+        if event["type"] is None and cache.knows(resource, obj):
+            return  # kopf's own first list: ``listing`` was there before
         if event["type"] == "DELETED":
             cache.drop(resource, obj)
         else:
-            _keep(cache, resource, obj)
+            keep(cache, resource, obj)
         for key in affected(obj):
             # Pods change several times as they start and end; one look at what came of it is enough.
             queue.add_after(key, POD_CALM_S if resource is PODS else 0.0)
-
-
-def _keep(cache: Cache, resource: Resource, obj: Obj) -> None:
-    if resource not in (PODS, SERVICES) or owner_of(obj["metadata"]) is not None:
-        cache.put(resource, obj)

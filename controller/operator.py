@@ -15,22 +15,14 @@ from typing import Any, cast
 import kopf
 from kubernetes.aio.client import Configuration
 
+from controller import listing
 from controller.connection import login_info
-from wakeful.core.api import isvc_names as names
 from wakeful.kit import lifecycle, logs
 
 RESTART_S = 0.5
 RETRY_S = 0.3
 END_S = 3.0
 """How long kopf's tasks may take to end; what they hold is only watches."""
-
-PAGE = 500
-"""Objects a page of kopf's first lists: bounds the memory of a start with thousands of them."""
-SELECTORS = {
-    "pods": names.ISVC_LABEL,
-    "services": f"{names.ISVC_LABEL},!serving.knative.dev/revision,!serving.knative.dev/route",
-}
-"""What the API server sends us at all of the kinds that others have many of; Knative's own Services carry our label, too."""
 
 log = logs.get("controller.kopf")
 
@@ -63,9 +55,9 @@ def build_registry(configuration: Configuration) -> kopf.OperatorRegistry:
         settings.networking.error_backoffs = list(itertools.repeat(RETRY_S, 20))
         settings.watching.reconnect_backoff = 0.05
         settings.queueing.error_delays = [1.0]
-        settings.watching.chunk_size = PAGE
-        for kind in ("pods", "services"):
-            settings.watching.label_selectors["", "v1", kind] = SELECTORS[kind]
+        settings.watching.chunk_size = listing.PAGE
+        for kind, selector in listing.SELECTORS.items():
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = selector
         settings.persistence.diffbase_storage = NoDifferences()
 
     return registry
