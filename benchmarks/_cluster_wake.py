@@ -23,7 +23,11 @@ from wakeful.kit.informer import Informer
 from wakeful.kit.kube import DEPLOYMENTS, PODS, ApiError, KubeClient
 
 SERVICE_LABEL = "serving.knative.dev/service"
-DEADLINE_S = 180.0
+DEADLINE_S = 300.0
+
+
+class WakeError(Exception):
+    """A wake that was not answered as it must be; the text says which and how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +115,14 @@ async def wake(
         text = await answer.text()
         answered = time.time()
         if answer.status != 200 or target.says not in text:
-            raise SystemExit(f"{target.label}: the wake answered {answer.status}: {text[:300]}")
+            raise WakeError(f"{target.label}: the wake answered {answer.status}: {text[:300]}")
         told = answer.headers.get("Server-Timing", "")
     total = {"total": (answered - asked) * 1000}
     if "decide" in told:
         return total | _of_gateway(parse_server_timing(told))
     name = pods.newest(target.service, asked)
     if name is None:
-        raise SystemExit(f"{target.label}: no pod was made for the request: was it awake?")
+        raise WakeError(f"{target.label}: no pod was made for the request: was it awake?")
     pod = pods.seen[name]
     moments = Moments(asked, answered, pod.created, pod.scheduled)
     return total | phases_of(await _with_log(client, namespace, name, target, moments))

@@ -144,12 +144,18 @@ async def measure_wakes(place: Place, targets: list[Target]) -> dict[str, list[d
     """Wakes in turn, each when all sleep."""
     taken: dict[str, list[dict[str, float]]] = {target.label: [] for target in targets}
     async with _cluster_wake.pod_watch(place.client, place.namespace) as pods:
-        for _ in range(place.options.wakes):
+        for number in range(place.options.wakes):
             for target in targets:
                 await _cluster_wake.until_asleep(place.client, place.namespace, targets)
                 base = place.access.ingress
                 woke = _cluster_wake.wake(place.client, place.http, base, place.namespace, target, pods)
-                taken[target.label].append(await woke)
+                try:
+                    taken[target.label].append(await woke)
+                except _cluster_wake.WakeError as error:  # one bad wake must not lose the others
+                    print(f"   FAILED wake {number}: {error}", flush=True)
+            if number % 5 == 4:
+                said = {label: f"{wakes[-1]['total']:.0f} ms" for label, wakes in taken.items() if wakes}
+                print(f"   ... wake {number + 1}: {said}, load {os.getloadavg()[0]:.0f}", flush=True)
     return taken
 
 
