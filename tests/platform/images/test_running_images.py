@@ -72,12 +72,15 @@ def test_controller_explains_itself(unpacked: dict[str, Unpacked]) -> None:
     assert done.returncode == 0 and "--webhook-listen" in done.stdout
 
 
-def test_controller_knows_every_kind_of_the_client(unpacked: dict[str, Unpacked]) -> None:
-    """Its client's classes are shipped compiled only: none may have got lost."""
-    code = (
-        "from kubernetes.aio import client; print(sum(1 for name in client.__all__ if getattr(client, name)))"
-    )
-    assert int(unpacked["controller"].python(code)) > 500
+def test_controller_has_every_class_of_the_client(unpacked: dict[str, Unpacked]) -> None:
+    """They are shipped compiled only: none may have got lost. Every 25th is loaded, which takes seconds."""
+    code = """
+from kubernetes.aio import client
+names = sorted(client.__all__)
+print(len(names), all(getattr(client, name) for name in names[::25]))
+"""
+    count, are_all_there = unpacked["controller"].python(code).split()
+    assert (int(count) > 500, are_all_there) == (True, "True")
 
 
 def test_sklearn_serves_a_model(unpacked: dict[str, Unpacked], tmp_path: Path) -> None:
