@@ -38,7 +38,10 @@ BAD_CONTAINERS = [
     ({"env": [{"name": "A=B"}]}, "env[0].name"),
     ({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {}}}]}, "env[0].valueFrom"),
     ({"env": [{"name": "A", "valueFrom": {}}]}, "env[0].valueFrom"),
-    ({"env": [{"name": "A", "valueFrom": {"fieldRef": {}, "secretKeyRef": {"name": "s"}}}]}, "env[0].valueFrom"),
+    (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": {}, "secretKeyRef": {"name": "s"}}}]},
+        "env[0].valueFrom",
+    ),
     ({"volumeMounts": [{"name": "w", "mountPath": "/a"}]}, "volumeMounts[0].name"),
     ({"volumeMounts": [{"name": "v", "mountPath": ""}]}, "volumeMounts[0].mountPath"),
     ({"volumeMounts": [{"name": "v", "mountPath": "/a"}] * 2}, "volumeMounts[1].mountPath"),
