@@ -8,10 +8,10 @@ Invariant: the same facts give the same status, but for ``lastTransitionTime`` o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wakeful.core.api import conditions, eventing
-from wakeful.core.api.conditions import FALSE, TRUE, UNKNOWN, Condition
+from wakeful.core.api.conditions import FALSE, INFO, TRUE, UNKNOWN, Condition
 from wakeful.core.api.isvc_problem import Obj, mapping
 
 INGRESS_HOST = f"broker-ingress.{eventing.SYSTEM_NAMESPACE}"
@@ -43,7 +43,9 @@ def build_broker_status(broker: Obj, gateway_port: int, dead_letter: Found | Non
         Condition("TriggerChannelReady", TRUE),
         Condition("FilterReady", TRUE),
         Condition("Addressable", TRUE),
-        _dead_letter(dead_letter),
+        replace(
+            _dead_letter(dead_letter), severity=INFO if dead_letter is None else ""
+        ),  # as the real one says
         Condition(
             "EventPoliciesReady",
             TRUE,

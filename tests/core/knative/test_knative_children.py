@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from standalone.knative import build_revision, build_service, route
+from standalone.knative import build_revision, build_service, eventing_status, route
 
 SERVICE: dict[str, Any] = {
     "metadata": {"name": "s", "namespace": "n", "uid": "service-uid", "annotations": {}},
@@ -52,3 +52,10 @@ def test_autoscaler_without_a_limit_does_not_name_one() -> None:
 
 def test_words_about_certificates() -> None:
     assert route.NO_TLS.message == "external-domain-tls is not enabled"
+
+
+def test_a_broker_without_a_dead_letter_sink_says_so_as_information() -> None:
+    made = eventing_status.build_broker_status({"metadata": {"name": "b", "namespace": "n"}}, 80, None, "T")
+    told = {entry["type"]: entry for entry in made["conditions"]}
+    assert told["DeadLetterSinkResolved"]["severity"] == "Info"
+    assert told["Ready"]["status"] == "True" and "severity" not in told["Ready"]
