@@ -11,6 +11,7 @@ from e2e import iris, manifests, normal
 from e2e.dumps import Dumps
 from e2e.homes.port import Access, Home
 from e2e.kube import Kube, Obj
+from e2e.waiting import until
 from e2e.web import Ingress
 
 COLUMNS = ("isvc", "ksvc", "configuration", "revision", "route", "broker", "trigger")
@@ -82,9 +83,19 @@ def test_an_unknown_host_is_not_found(ready: Obj, ingress: Ingress) -> None:
 
 
 def test_objects_and_columns_are_left_for_the_comparison(
-    ready: Obj, kube: Kube, dumps: Dumps, namespace: str, access: Access
+    ready: Obj, kube: Kube, dumps: Dumps, namespace: str, ingress: Ingress
 ) -> None:
     kube.until_ready("KnativeService", namespace, "iris-predictor")
+
+    def scale() -> int | None:
+        """What Knative wants while there are requests: it forgets it between two of its looks."""
+        ingress.call(ready["status"]["url"] + "/v1/models/iris")
+        found: int | None = kube.get("Revision", namespace, "iris-predictor-00001")["status"].get(
+            "desiredReplicas"
+        )
+        return found
+
+    until(scale, 30, "the Revision to tell its scale", lambda wanted: wanted == 1)
     names = names_of(ready, namespace)
     dumps.add("InferenceService", kube.get("InferenceService", namespace, "iris"), names)
     for kind in ("KnativeService", "Configuration", "Route"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_wrong_source_is_told_with_its_reason(
         failure = kube.get("InferenceService", namespace, name)["status"]["modelStatus"]
         assert failure["states"]["targetModelState"] == "FailedToLoad"
         names = Names(namespace, store.endpoint)
-        dumps.add(f"{name}: PredictorReady", [told.status, told.reason, told.message], names)
+        dumps.add(f"{name}: PredictorReady", dataclasses.asdict(told), names)
         failure["lastFailureInfo"].pop("time", None)
         dumps.add(f"{name}: modelStatus", failure, names)
     kube.kubectl("delete", "isvc", *WRONG, "-n", namespace)
@@ -109,7 +110,7 @@ def test_a_claim_that_is_not_there(kube: Kube, namespace: str, dumps: Dumps) -> 
     kube.apply(from_source(namespace, "noclaim", "pvc://absent/iris"))
     told = until_told(kube, namespace, "noclaim", '"absent" not found')
     assert told.status != "True", told
-    dumps.add("noclaim: PredictorReady", [told.status, told.reason, told.message], Names(namespace, "\0"))
+    dumps.add("noclaim: PredictorReady", dataclasses.asdict(told), Names(namespace, "\0"))
     kube.kubectl("delete", "isvc", "noclaim", "-n", namespace)
 
 

@@ -98,7 +98,8 @@ class StandaloneHome:
         socket_path = self._layout.socket("second-controller")
         command = [sys.executable, "-m", "controller", "--kubeconfig", str(self._layout.kubeconfig)]
         command += ["--namespace", OPERATOR_NAMESPACE, "--webhook-listen", f"tcp:127.0.0.1:{port}"]
-        command += ["--admin", f"unix:{socket_path}"]
+        command += ["--admin", f"unix:{socket_path}", "--identity", "second"]
+        command += ["--webhook-certs", str(self._layout.pki / "webhook")]  # one authority for both
         with (self._layout.logs / "second-controller.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         try:
