@@ -22,7 +22,7 @@ from exchange_steps import Family, Step
 
 Obj = dict[str, Any]
 AGENT = {"User-Agent": "contract/1"}
-WATCH_S = 5.0
+WATCH_S = 10.0
 COMMAND_S = 10
 _HEADERS = ("content-type", "warning", "retry-after", "location")
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
