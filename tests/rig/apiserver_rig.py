@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from wakeful.kit.kube import (
     Credentials,
     KubeClient,
     Obj,
+    Resource,
     read_kubeconfig,
 )
 
@@ -73,6 +74,27 @@ async def install(client: KubeClient, files: Iterable[Path], kinds: Iterable[str
                 continue
             if await client.find(resource, metadata.get("namespace"), metadata["name"]) is None:
                 await client.apply(resource, metadata.get("namespace"), doc)
+
+
+async def until_object(
+    client: KubeClient,
+    resource: Resource,
+    place: tuple[str, str],
+    is_good: Callable[[Obj], bool],
+    limit_s: float = 8.0,
+) -> Obj:
+    """The object at ``place`` (namespace, name) once ``is_good`` holds; its last status is shown when it does not."""
+    seen: Obj = {}
+
+    async def good() -> Obj | None:
+        found = await client.find(resource, *place)
+        seen.clear()
+        seen.update(found or {})
+        return found if found is not None and is_good(found) else None
+
+    words = f"{resource.plural}/{place[1]}"
+    found: Obj = await until(good, limit_s, lambda: f"{words}, whose status is {seen.get('status')}", 0.02)
+    return found
 
 
 def namespace_of(name: str) -> Obj:

@@ -14,10 +14,11 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from apiserver_rig import until_object
+from http_rig import serving
 
 from standalone.knative.eventing import BROKERS, TRIGGERS
 from wakeful.core.api import conditions
-from wakeful.kit import httpserver
 from wakeful.kit.kube import KubeClient, Obj, Resource
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,13 +64,7 @@ class World:
         self, resource: Resource, name: str, is_good: Callable[[Obj], bool], within_s: float = 8.0
     ) -> Obj:
         """The object once ``is_good`` holds; its last state is shown when it does not in time."""
-        deadline = time.monotonic() + within_s
-        while True:
-            found = await self.client.find(resource, self.namespace, name)
-            if found is not None and is_good(found):
-                return found
-            assert time.monotonic() < deadline, f"{name} is still {(found or {}).get('status')}"
-            await asyncio.sleep(0.02)
+        return await until_object(self.client, resource, (self.namespace, name), is_good, within_s)
 
     async def condition(self, resource: Resource, name: str, kind: str, status: str) -> conditions.Condition:
         """A condition, once it has that status."""
@@ -189,11 +184,6 @@ class Subscriber:
 @contextlib.asynccontextmanager
 async def subscribing() -> AsyncIterator[Subscriber]:
     subscriber = Subscriber()
-    app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_route("*", "/{tail:.*}", subscriber.handle)
-    runner = await httpserver.start(app, "tcp:127.0.0.1:0", shutdown_s=0.1)
-    subscriber.url = f"http://127.0.0.1:{runner.addresses[0][1]}/in"
-    try:
+    async with serving(subscriber.handle) as url:
+        subscriber.url = f"{url}/in"
         yield subscriber
-    finally:
-        await runner.cleanup()

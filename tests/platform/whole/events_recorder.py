@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
-
-from wakeful.kit import httpserver
+from http_rig import serving
 
 Answer = Callable[[dict[str, str], bytes], web.Response]
 
@@ -40,14 +39,8 @@ class Recorder:
 @contextlib.asynccontextmanager
 async def recording() -> AsyncIterator[Recorder]:
     recorder = Recorder()
-    app = web.Application(client_max_size=16 * 1024 * 1024)
-    app.router.add_route("*", "/{tail:.*}", recorder.handle)
-    runner = await httpserver.start(app, "tcp:127.0.0.1:0", shutdown_s=0.1)
-    recorder.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with serving(recorder.handle) as recorder.url:
         yield recorder
-    finally:
-        await runner.cleanup()
 
 
 @dataclass

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from apiserver_rig import until_object
+
 from standalone.knative.resources import (
     AUTOSCALERS,
     CONFIGURATIONS,
@@ -113,15 +115,7 @@ class Platform:
         self, resource: Resource, name: str, is_good: Callable[[Obj], bool], within_s: float = 8.0
     ) -> Obj:
         """The object once ``is_good`` holds; the last state is shown when it does not in time."""
-        deadline = time.monotonic() + within_s
-        while True:
-            found = await self.client.find(resource, self.namespace, name)
-            if found is not None and is_good(found):
-                return found
-            assert time.monotonic() < deadline, (
-                f"{resource.plural}/{name} is still {(found or {}).get('status')}"
-            )
-            await asyncio.sleep(0.02)
+        return await until_object(self.client, resource, (self.namespace, name), is_good, within_s)
 
     async def gone(self, resource: Resource, name: str, within_s: float = 8.0) -> None:
         deadline = time.monotonic() + within_s
