@@ -31,6 +31,8 @@ SERVICE_NAME = "wakeful-webhook"
 CONFIGURATION_NAME = "wakeful"
 SETTLED_S = 10.0
 WAITING_S = 0.2
+ASIDE_S = 1.0
+"""While webhooks are not binding: they shall be again as soon as they may."""
 SWITCH_S = 5.0
 """How long API servers get to see a changed bundle before a new certificate is served."""
 CONFIGURATIONS = (
@@ -124,7 +126,8 @@ class Authority:
             except (CertificateError, OSError) as error:
                 log.error("webhook certificate not renewed", error=str(error))
             is_busy = not self.is_installed or self._next is not None
-            await asyncio.sleep(WAITING_S if is_busy else min(SETTLED_S, self._third_s / 3))
+            settled_s = ASIDE_S if self._stands_aside() else min(SETTLED_S, self._third_s / 3)
+            await asyncio.sleep(WAITING_S if is_busy else settled_s)
 
     @property
     def _third_s(self) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from controller_rig import ADDED, ROOT, SYSTEM, Rig, default_manifests, free_port
 
+from controller.leader import LEASES
 from standalone import install
 from standalone.processes import Options
 from wakeful.kit.discovery import Discovery
@@ -43,6 +44,7 @@ def webhook_port() -> int:
 async def rig(kubeconfig: Path, webhook_port: int, tmp_path: Path) -> AsyncIterator[Rig]:
     async with KubeClient(read_kubeconfig(kubeconfig), "test") as client:
         await install.install(client, Options(webhook_port=webhook_port))
+        await client.delete(LEASES, SYSTEM, "wakeful-controller")  # held by a replica of an earlier test
         discovery = Discovery(client)
         for doc in default_manifests():
             if doc["kind"] in ADDED:

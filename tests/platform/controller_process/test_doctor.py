@@ -56,6 +56,11 @@ async def test_a_cluster_that_is_well_and_what_can_be_wrong_with_it(rig: Rig, tm
     await rig.client.delete(VALIDATING, None, kserve["metadata"]["name"])
     await rig.client.patch(CONFIGMAPS, SYSTEM, "inferenceservice-config", {"data": {"ingress": "{}"}})
 
+    async def is_binding() -> bool:
+        found = await rig.client.get(VALIDATING, None, "wakeful")
+        return {hook["failurePolicy"] for hook in found["webhooks"]} == {"Fail"}
+
+    await rig.until(is_binding, "its webhooks do not refuse again")
     one.end()
     await rig.client.delete(LEASES, SYSTEM, "wakeful-controller")
     status, text = await doctor(*here)

@@ -57,12 +57,19 @@ async def test_beside_kserve_it_stands_aside_and_goes_on_when_that_is_gone(rig: 
 
     await rig.until(holds_up_nobody, "its webhooks would refuse what KServe serves")
     await rig.client.create(INFERENCE_SERVICES, "default", isvc("of-kserve"))
-    events = (await rig.client.list(EVENTS, SYSTEM))["items"]
-    assert any(item["reason"] == "KServeInstalled" for item in events)
 
+    async def has_event() -> bool:
+        events = (await rig.client.list(EVENTS, SYSTEM))["items"]
+        return any(item["reason"] == "KServeInstalled" for item in events)
+
+    await rig.until(has_event, "no Event says it")
     await rig.client.delete(VALIDATING, None, KSERVE["metadata"]["name"])
     await rig.until(one.is_ready, "it does not go on")
-    assert await standing(rig) == ("True", "PlatformReady")
+
+    async def is_well() -> bool:
+        return await standing(rig) == ("True", "PlatformReady")
+
+    await rig.until(is_well, "the condition does not say it")
     await rig.until(
         lambda: rig.client.find(KNATIVE_SERVICES, "default", "of-kserve-predictor"), "it does not act"
     )
