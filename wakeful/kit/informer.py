@@ -110,7 +110,9 @@ class Informer:
                 failures = 0
             failures += 1
             if not (is_expired and failures == 1):
-                await asyncio.sleep(UNKNOWN_RETRY_S if is_unknown else RETRY_S[min(failures, len(RETRY_S)) - 1])
+                await asyncio.sleep(
+                    UNKNOWN_RETRY_S if is_unknown else RETRY_S[min(failures, len(RETRY_S)) - 1]
+                )
 
     async def _list(self) -> None:
         seen: set[tuple[str, str]] = set()
