@@ -26,6 +26,7 @@ LIMIT_S = 240
 STARTED, KUBE, NEWEST = pytest.StashKey[Home](), pytest.StashKey[Kube](), pytest.StashKey[str]()
 """What a failure's report needs: the home, its API, the namespace of the scenario."""
 OURS = "isvc,ksvc,trigger,broker"
+LAST_TO_GO = ("InferenceService", "KnativeService", "Route", "Ingress", "Broker", "Trigger", "Pod")
 GONE_S = 150
 """For all namespaces together: a cluster's pods drain for 40 s first."""
 
@@ -108,10 +109,11 @@ def new_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Callab
         kube.kubectl("delete", "namespace", name, "--wait=false", check=False)
         # no traffic is left to drain: a pod that was still starting would use up its grace of 300 s
         kube.kubectl("delete", "pod", "--all", "-n", name, "--grace-period=1", "--wait=false", check=False)
+    # not the namespaces themselves: a claim's protection may keep one for minutes after its last pod
     until(
-        lambda: [name for name in made if kube.find("Namespace", "", name)],
+        lambda: [f"{kind} in {name}" for name in made for kind in LAST_TO_GO if kube.items(kind, name)],
         GONE_S,
-        "the namespaces to go",
+        "what was made to go",
         lambda left: not left,
     )
 
