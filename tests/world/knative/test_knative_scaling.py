@@ -66,7 +66,7 @@ async def test_to_zero_and_back_and_ready_all_the_while(platform: Platform) -> N
     woken = await platform.serving.autoscaler.wake(platform.namespace, "svc-00001")
     await until(lambda: bool(platform.node.seen))
     (seen,) = platform.node.seen.values()
-    assert seen - started < 0.25, "request to pod took far longer than the 15 ms it is built for"
+    assert seen - started < 1.0, "the request waited for the 2 s tick; on a quiet machine it takes 15 ms"
     assert woken.desired == 1
     assert (await platform.get(DEPLOYMENTS, DEPLOYMENT))["spec"]["replicas"] == 1
     await platform.until(AUTOSCALERS, "svc-00001", lambda a: condition(a, "Active")[0] == "True")
