@@ -267,7 +267,7 @@ def main() -> int:
     parser.add_argument("--home", choices=["standalone", "cluster", "both"], default="both")
     for flag in ("--kubeconfig", "--ingress", "--host-address"):
         parser.add_argument(flag, help="of a cluster that is there; without it hack/cluster up is used")
-    parser.add_argument("--bare", default="dev.local/hello:1", help="image of a bare service; empty: none")
+    parser.add_argument("--bare", default="dev.local/hello:node", help="image of a bare service; empty: none")
     parser.add_argument("--kserve", default="", help="image of KServe's server; empty: none")
     parser.add_argument("--prefix", default="bench", help="how the namespace's name begins")
     for flag, number in (("applies", 5), ("wakes", 20), ("rounds", 5), ("requests", 200), ("at-once", 100)):
