@@ -165,7 +165,7 @@ class ProcessRuntime:
         try:
             await shim.connect(deadline_s)
         except BaseException:
-            await shim.close()
+            await shim.abandon()  # `wakeful down` may come while a fork server still imports
             raise
         self._retire(name)
         self._shims[name] = shim

@@ -126,6 +126,13 @@ class ShimClient:
         await self.reap()
         await self.close()
 
+    async def abandon(self) -> None:
+        """End a shim that this object started and that has not answered yet: it holds nothing, and nobody would end it."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            await asyncio.shield(asyncio.to_thread(self._child.wait))
+        await self.close()
+
     async def close(self) -> None:
         """Leave the shim running and end the connection."""
         if self._reading is not None:
