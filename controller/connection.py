@@ -28,7 +28,6 @@ from wakeful.kit.kube import Obj, Resource
 REQUEST_TIMEOUT_S = 30.0
 RETRY_S = 0.2
 KINDS_LIMIT_S = 30.0
-IN_CLUSTER_CA = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 FIELD_MANAGER = "wakeful-controller"
 APPLY = "application/apply-patch+yaml"
 JSON = "application/json"

@@ -17,6 +17,7 @@ from typing import Any
 from controller import lease
 from controller.connection import Api, ApiFailureError
 from controller.lease import Obj, Seen, Step, Timing
+from wakeful.core.api import instants
 from wakeful.kit import logs
 from wakeful.kit.kube import Resource
 
@@ -133,4 +134,4 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instants.render_micro(datetime.now(UTC))

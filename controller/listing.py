@@ -8,7 +8,7 @@ between this list and kopf's; ``sweep`` takes it out. Invariant: ``fill`` return
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlencode
 
 from controller.cache import WATCHED, Cache, owner_of
@@ -42,19 +42,23 @@ async def fill(read: Read, cache: Cache) -> None:
                 await asyncio.sleep(RETRY_S)
 
 
-async def _fill_kind(read: Read, cache: Cache, resource: Resource) -> None:
-    query = {"limit": str(PAGE)}
-    if resource in SELECTORS:
-        query["labelSelector"] = SELECTORS[resource]
+async def pages(read: Read, resource: Resource, selector: str, limit: int) -> AsyncIterator[Obj]:
+    """The pages of a list, of ``limit`` objects each; one empty page where the kind is not served."""
+    query = {"limit": str(limit)} | ({"labelSelector": selector} if selector else {})
     while True:
         page = await read(f"{resource.path()}?{urlencode(query)}") or {}
-        head = {"apiVersion": page.get("apiVersion"), "kind": str(page.get("kind", "")).removesuffix("List")}
-        for item in page.get("items") or ():
-            keep(cache, resource, {**head, **item})
+        yield page
         token = (page.get("metadata") or {}).get("continue")
         if not token:
             return
         query["continue"] = token
+
+
+async def _fill_kind(read: Read, cache: Cache, resource: Resource) -> None:
+    async for page in pages(read, resource, SELECTORS.get(resource, ""), PAGE):
+        head = {"apiVersion": page.get("apiVersion"), "kind": str(page.get("kind", "")).removesuffix("List")}
+        for item in page.get("items") or ():
+            keep(cache, resource, {**head, **item})
 
 
 def keep(cache: Cache, resource: Resource, obj: Obj) -> None:

@@ -15,6 +15,7 @@ from controller import plan
 from controller.desired.reasons import Reason
 from controller.observed import Child, Failure, Observed, Plan
 from controller.ports import ApplyRefusedError, Cluster, ClusterUnavailableError
+from wakeful.core.api import instants
 from wakeful.core.api.isvc_problem import Obj
 from wakeful.kit import logs
 from wakeful.kit.kube import key_of
@@ -102,4 +103,4 @@ def _without(observed: Observed, obj: Obj) -> Observed:
 
 def rfc3339_now() -> str:
     """Now, in the form and resolution of Kubernetes' timestamps."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return instants.render(datetime.now(UTC))

@@ -9,20 +9,18 @@ Invariant: only an object whose known state is not newer than the list that lack
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode
+from collections.abc import Callable
 
 from controller.cache import WATCHED, Cache, Entry, Key
 from controller.connection import ApiFailureError
+from controller.listing import Read, pages
 from wakeful.core.api import isvc_names as names
 from wakeful.kit import logs
-from wakeful.kit.kube import PODS, SERVICES, Obj, Resource
+from wakeful.kit.kube import PODS, SERVICES, Resource
 
 EVERY_S = 300.0
 PAGE = 1000
 """Objects a request; only their metadata is asked for, some 1 KB each."""
-Read = Callable[[str], Awaitable[Obj | None]]
-"""The list at a path; None where the kind is not served. Raises ``ApiFailureError``."""
 
 log = logs.get("controller.sweep")
 
@@ -53,19 +51,15 @@ async def sweep(read: Read, cache: Cache) -> int:
 
 async def _list(read: Read, resource: Resource) -> tuple[set[str], int | None]:
     """The uids of all objects of the kind, and the version they are of (None: nothing may be concluded)."""
-    query = {"limit": str(PAGE)}
-    if resource in (SERVICES, PODS):
-        query["labelSelector"] = names.ISVC_LABEL
+    selector = names.ISVC_LABEL if resource in (SERVICES, PODS) else ""
     alive: set[str] = set()
-    while True:
-        page = await read(f"{resource.path()}?{urlencode(query)}") or {}
+    version: object = None
+    async for page in pages(read, resource, selector, PAGE):
         if not isinstance(page.get("items"), list):
             return set(), None
         alive.update(item["metadata"]["uid"] for item in page["items"])
-        token = page["metadata"].get("continue")
-        if not token:
-            return alive, _number(page["metadata"].get("resourceVersion"))
-        query["continue"] = token
+        version = page["metadata"].get("resourceVersion")
+    return alive, _number(version)
 
 
 def _gone(cache: Cache, resource: Resource, alive: set[str], version: int | None) -> list[tuple[Key, Entry]]:

@@ -32,12 +32,33 @@ FIRST_KEPT = 3
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+def fork() -> int:
+    """``os.fork`` for a parent with signal handlers: a signal for the child that comes before ``reset_signals`` waits,
+    and is not swallowed by the parent's handlers. The child writes no more to the parent's wake-up descriptor."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid != 0:
+            signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+    return pid
+
+
+def die_with(parent: int) -> bool:
+    """Ask the kernel to kill this process when ``parent`` dies (Linux only); False when it has died already."""
+    if sys.platform.startswith("linux"):
+        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == parent
+
+
 def detach(parent: int, stdout: int, stderr: int, kept: Sequence[int] = ()) -> None:
     """A session of its own, tied to ``parent``'s life; ``stdout`` and ``stderr`` become 1 and 2, ``kept`` 3 and up."""
     os.setsid()
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        leave(137)  # the parent died before the line above could tie this process to it
+    if not die_with(parent):
+        leave(137)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     null = os.open(os.devnull, os.O_RDONLY)

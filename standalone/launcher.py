@@ -101,18 +101,14 @@ class Launcher:
             warm_up()
             self._is_warm = True
         parent = os.getpid()
-        # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            pid = os.fork()
+            pid = forked.fork()
         except OSError as error:
             self._send({"name": request["name"], "error": error.strerror})
         else:
             if pid == 0:
-                signal.set_wakeup_fd(-1)
                 return Order(request["argv"], request["module"], descriptors, parent)
             self._send({"name": request["name"], "pid": pid})
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for descriptor in descriptors:
             os.close(descriptor)
         return None

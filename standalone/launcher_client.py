@@ -7,7 +7,6 @@ children die with it, and each reports its end here, so the supervisor starts th
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
@@ -61,7 +60,7 @@ class LauncherClient:
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(os.getpid()),
+                    preexec_fn=_tied_to(os.getpid()),
                 )
             except BaseException:
                 ours.close()
@@ -138,15 +137,11 @@ class LauncherClient:
         self._running.clear()
 
 
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What the child runs before exec: ask the kernel to be killed when the supervisor dies (Linux only)."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+def _tied_to(parent: int) -> Callable[[], None]:
+    """What the child runs before exec."""
 
     def prepare() -> None:
-        libc.prctl(forked.PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
+        if not forked.die_with(parent):
             os._exit(1)
 
     return prepare

@@ -16,6 +16,7 @@ from standalone.apiserver import errors
 from standalone.apiserver.kinds import Kind
 from standalone.apiserver.schema import failure
 from standalone.apiserver.store_entries import Obj
+from wakeful.core.api import instants
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
@@ -173,7 +174,7 @@ def _mark(kind: Kind, obj: Obj, grace_s: int, at: datetime.datetime) -> None:
     metadata = obj["metadata"]
     given = metadata.get("deletionGracePeriodSeconds")
     if "deletionTimestamp" not in metadata:
-        metadata["deletionTimestamp"] = _stamp(at + datetime.timedelta(seconds=grace_s))
+        metadata["deletionTimestamp"] = instants.render(at + datetime.timedelta(seconds=grace_s))
         if kind.resource not in _WITHOUT_GRACE:
             metadata["deletionGracePeriodSeconds"] = grace_s
         if metadata.get("generation"):
@@ -182,9 +183,5 @@ def _mark(kind: Kind, obj: Obj, grace_s: int, at: datetime.datetime) -> None:
             obj.setdefault("status", {})["phase"] = "Terminating"
     elif given is not None and grace_s < given:
         before = datetime.datetime.fromisoformat(metadata["deletionTimestamp"])
-        metadata["deletionTimestamp"] = _stamp(before - datetime.timedelta(seconds=given - grace_s))
+        metadata["deletionTimestamp"] = instants.render(before - datetime.timedelta(seconds=given - grace_s))
         metadata["deletionGracePeriodSeconds"] = grace_s
-
-
-def _stamp(at: datetime.datetime) -> str:
-    return at.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

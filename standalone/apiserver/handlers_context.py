@@ -16,6 +16,7 @@ from standalone.apiserver.credentials import Credentials
 from standalone.apiserver.kinds_registry import Registry
 from standalone.apiserver.settings import Settings
 from standalone.apiserver.store import Store
+from wakeful.core.api import instants
 
 if TYPE_CHECKING:
     from standalone.apiserver.admission import Admission
@@ -50,4 +51,4 @@ class Context:
 
     def stamp(self) -> str:
         """The present instant as Kubernetes writes it."""
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return instants.render(self.now())

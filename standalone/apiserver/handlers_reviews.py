@@ -9,7 +9,6 @@ Invariant: a token is accepted exactly while its signature and expiry are good a
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import hmac
 from typing import Any
@@ -22,6 +21,7 @@ from standalone.apiserver.routes_target import Target
 from standalone.apiserver.schema import failure
 from standalone.apiserver.server_types import Request, Response, User, json_response
 from standalone.apiserver.store_entries import Obj
+from wakeful.core.api import instants
 
 ADMIN = User("wakeful-admin", ("system:masters", "system:authenticated"))
 ISSUER = "https://kubernetes.default.svc"
@@ -124,7 +124,7 @@ def issue_token(context: Context, target: Target, request: Request) -> Response:
         "sub": f"system:serviceaccount:{namespace}:{target.name}",
     }
     token = _sign(context.credentials.signing_key, claims)
-    stamp = datetime.datetime.fromtimestamp(expires, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = instants.render(instants.of_unix(expires))
     answer = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",

@@ -22,6 +22,8 @@ from typing import Any
 
 import orjson
 
+from wakeful.core.api import instants
+
 MAGIC = b"k8s\x00"
 MAX_DEPTH = 64
 _FACTS = Path(__file__).with_name("server_protobuf.json")
@@ -172,12 +174,12 @@ def _instant(wire: Wire) -> datetime.datetime | None:
 
 def _time(wire: Wire) -> str | None:
     at = _instant(wire)
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ") if at is not None else None
+    return instants.render(at) if at is not None else None
 
 
 def _micro_time(wire: Wire) -> str | None:
     at = _instant(wire)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at is not None else None
+    return instants.render_micro(at) if at is not None else None
 
 
 def _int_or_string(wire: Wire) -> int | str:

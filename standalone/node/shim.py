@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from standalone import forked
 from standalone.node import preload, shim_child
 from standalone.node.log_writer import LogWriter
 
@@ -171,15 +172,10 @@ class Shim:
             undo.callback(writer.close)
             out_read, out_write = _pipe(undo)
             err_read, err_write = _pipe(undo)
-            # A signal for the child that comes before it has reset its handlers must wait, not be swallowed by ours.
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, [])
-            pid = os.fork()
+            pid = forked.fork()
             undo.pop_all()
         if pid == 0:
-            signal.set_wakeup_fd(-1)
             return shim_child.Child(order, at, parent, out_write, err_write)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.close(out_write)
         os.close(err_write)
         process = Process(order.id, pid, at, order.meta, writer, {out_read: "stdout", err_read: "stderr"})

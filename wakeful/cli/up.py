@@ -73,9 +73,8 @@ async def _up(layout: Layout, options: Options) -> int:
 
 async def _get_ready(layout: Layout, options: Options, supervisor: Supervisor) -> None:
     deadline = time.monotonic() + READY_S
-    installing = asyncio.create_task(supervisor.run_once(build_installer(layout, options)))
-    await supervisor.ready("apiserver", deadline)
-    await installing
+    installer = build_installer(layout, options)
+    await asyncio.gather(supervisor.ready("apiserver", deadline), supervisor.run_once(installer))
     names = ("controller", "knative", "node", "gateway", "eventing")
     await asyncio.gather(*(supervisor.ready(name, deadline) for name in names))
 

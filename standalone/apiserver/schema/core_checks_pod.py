@@ -179,12 +179,7 @@ def _container(container: Obj, path: str, volumes: set[str], on_host: bool, erro
     _variables(container.get("env"), f"{path}.env", errors)
     for source in dicts(container.get("envFrom")):
         given = [key for key in ("configMapRef", "secretRef") if isinstance(source.get(key), dict)]
-        if not given:
-            why = "must specify one of: `configMapRef` or `secretRef`"
-            errors.append(failure.invalid(f"{path}.envFrom", "", why))
-        elif len(given) > 1:
-            why = "may not have more than one field specified at a time"
-            errors.append(failure.invalid(f"{path}.envFrom", "", why))
+        _exactly_one(given, "`configMapRef` or `secretRef`", f"{path}.envFrom", errors)
     mounted: set[str] = set()
     for number, mount in enumerate(dicts(container.get("volumeMounts"))):
         where = f"{path}.volumeMounts[{number}]"
@@ -266,10 +261,13 @@ def _variables(variables: Any, path: str, errors: Errors) -> None:
         if variable.get("value"):
             why = "may not be specified when `value` is not empty"
             errors.append(failure.invalid(f"{where}.valueFrom", "", why))
-        if not given:
-            why = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
-            errors.append(failure.invalid(f"{where}.valueFrom", "", why))
-        elif len(given) > 1:
-            why = "may not have more than one field specified at a time"
-            errors.append(failure.invalid(f"{where}.valueFrom", "", why))
+        choices = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"
+        _exactly_one(given, choices, f"{where}.valueFrom", errors)
         _referred(source, f"{where}.valueFrom", errors)
+
+
+def _exactly_one(given: list[str], choices: str, path: str, errors: Errors) -> None:
+    if not given:
+        errors.append(failure.invalid(path, "", f"must specify one of: {choices}"))
+    elif len(given) > 1:
+        errors.append(failure.invalid(path, "", "may not have more than one field specified at a time"))

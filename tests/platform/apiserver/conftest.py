@@ -12,6 +12,10 @@ import pytest
 from inside_server import Inside, running
 from server_process import ServerProcess
 
+from standalone.apiserver.store import Store
+from standalone.apiserver.store_db import Database
+from standalone.layout import Layout
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
@@ -36,3 +40,13 @@ async def inside(tmp_path: Path) -> AsyncIterator[Inside]:
     """One in the test's own loop."""
     async with running(tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    """A store on a fresh database."""
+    layout = Layout(tmp_path)
+    layout.make()
+    found = Store(Database(layout.objects_db))
+    yield found
+    await found.close()

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from standalone.apiserver import credentials
 from standalone.apiserver.expiry import LIFE_S, EventExpiry
 from standalone.apiserver.store import Store
-from standalone.apiserver.store_db import Database
-from standalone.layout import Layout
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    layout = Layout(tmp_path)
-    layout.make()
-    found = Store(Database(layout.objects_db))
-    yield found
-    await found.close()
 
 
 def event(name: str, note: str = "") -> dict[str, Any]:

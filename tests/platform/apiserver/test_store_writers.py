@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-import pytest
 
 from standalone.apiserver.collector import Collector
 from standalone.apiserver.collector_scopes import ScopeCollector
@@ -16,21 +12,10 @@ from standalone.apiserver.handlers_context import utc_now
 from standalone.apiserver.kinds_registry import Registry
 from standalone.apiserver.routes_target import Flavor
 from standalone.apiserver.store import Store
-from standalone.apiserver.store_db import Database
 from standalone.apiserver.store_selection import Selection
 from standalone.apiserver.watch import Hub, View, Watcher
-from standalone.layout import Layout
 
 KEY = ("default", "one")
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    layout = Layout(tmp_path)
-    layout.make()
-    found = Store(Database(layout.objects_db))
-    yield found
-    await found.close()
 
 
 def config(name: str, **metadata: Any) -> dict[str, Any]:

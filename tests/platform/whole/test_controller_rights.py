@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from guarded_api import Access, Guard, Rules
+from waiting_rig import until
 from whole_platform import free_port
 
 from controller.cache import CLUSTER_RUNTIMES, INFERENCE_SERVICES, KNATIVE_INGRESSES, KNATIVE_SERVICES
@@ -35,16 +35,6 @@ async def spawn(*command: str) -> asyncio.subprocess.Process:
     )
 
 
-async def until(ask: Callable[[], Any], what: str, deadline_s: float = 30.0) -> Any:
-    async with asyncio.timeout(deadline_s):
-        while True:
-            found = await ask()
-            if found:
-                return found
-            await asyncio.sleep(0.05)
-    raise AssertionError(what)
-
-
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[KubeClient]:
     process = await spawn("standalone.apiserver", "--data-dir", str(tmp_path), "--port", str(free_port()))
@@ -57,7 +47,7 @@ async def client(tmp_path: Path) -> AsyncIterator[KubeClient]:
         except (OSError, ValueError, aiohttp.ClientError):
             return False
 
-    await until(answers, "the API server does not answer")
+    await until(answers, 30.0, "the API server does not answer")
     async with KubeClient(read_kubeconfig(tmp_path / "kubeconfig"), "test") as found:
         yield found
     process.terminate()
@@ -66,7 +56,7 @@ async def client(tmp_path: Path) -> AsyncIterator[KubeClient]:
 
 async def settled(client: KubeClient, resource: Resource, name: str, status: Obj) -> None:
     """Play Knative: the object exists and is acted on."""
-    obj = await until(lambda: client.find(resource, "ns", name), f"no {resource.plural} {name}")
+    obj = await until(lambda: client.find(resource, "ns", name), 30.0, f"no {resource.plural} {name}")
     obj["status"] = {"observedGeneration": obj["metadata"]["generation"], "conditions": TRUE} | status
     await client.replace(resource, "ns", obj, "status")
 
@@ -129,7 +119,7 @@ async def test_it_starts_where_it_may_not_read_knatives_configuration(
                 except aiohttp.ClientError:
                     return False
 
-            await until(is_ready, "it does not start")
+            await until(is_ready, 30.0, "it does not start")
     finally:
         controller.kill()
         await controller.wait()
@@ -153,7 +143,7 @@ async def life_of_one(client: KubeClient) -> None:
             return False
         return True
 
-    await until(applied, "the webhooks do not answer")
+    await until(applied, 30.0, "the webhooks do not answer")
     await ambiguous_runtime(client)
     revision = "iris-predictor-00001"
     traffic = [{"revisionName": revision, "latestRevision": True, "percent": 100}]
@@ -171,13 +161,13 @@ async def life_of_one(client: KubeClient) -> None:
             item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions", [])
         )
 
-    await until(is_ready, "not Ready")
+    await until(is_ready, 30.0, "not Ready")
 
     async def is_told() -> bool:
         events = (await client.list(EVENTS, "ns"))["items"]
         return any(item["reason"] == "InferenceServiceReady" for item in events)
 
-    await until(is_told, "no Event")
+    await until(is_told, 30.0, "no Event")
     isvc["metadata"]["annotations"] = {"serving.kserve.io/stop": "true"}
     await client.apply(INFERENCE_SERVICES, "ns", isvc)
 
@@ -188,7 +178,7 @@ async def life_of_one(client: KubeClient) -> None:
         ]
         return left == [None, None]
 
-    await until(is_gone, "children are left")
+    await until(is_gone, 30.0, "children are left")
 
 
 async def ambiguous_runtime(client: KubeClient) -> None:
