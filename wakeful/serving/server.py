@@ -27,7 +27,7 @@ from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import LoadError, Model
 from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
-from wakeful.serving.settings import Settings
+from wakeful.serving.settings import S, Settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -129,10 +129,14 @@ def serve(models: Sequence[Model], argv: Sequence[str] | None = None) -> int:
     return serve_with(lambda _: list(models), sys.argv[1:] if argv is None else argv)
 
 
-def serve_with(make: Callable[[Settings], Sequence[Model]], argv: Sequence[str]) -> int:
-    """As ``serve``, with models made from the settings: what a runtime's ``main`` calls."""
+def serve_with(
+    make: Callable[[S], Sequence[Model]],
+    argv: Sequence[str],
+    kind: type[S] = Settings,  # type: ignore[assignment]
+) -> int:
+    """As ``serve``, with models made from the settings (of ``kind``): what a runtime's ``main`` calls."""
     try:
-        parsed = settings.parse(argv)
+        parsed = settings.parse(argv, kind)
         server_of: Callable[[], Server] = lambda: Server(make(parsed.settings), parsed.settings, os.environ)  # noqa: E731
         return lifecycle.run(_start(server_of, parsed.ignored))
     except settings.SettingsError as error:

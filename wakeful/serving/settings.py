@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from typing import Any, Generic, TypeVar, get_type_hints, overload
 
 
 class SettingsError(Exception):
@@ -72,17 +72,27 @@ BARE = frozenset(
 """Booleans that may stand without a value."""
 
 
+S = TypeVar("S", bound=Settings)
+
+
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Generic[S]):
     """The settings and the names of accepted flags that have no effect."""
 
-    settings: Settings
+    settings: S
     ignored: tuple[str, ...]
 
 
-def parse(argv: Sequence[str]) -> Parsed:
-    """Settings from command-line arguments. Raises ``SettingsError``."""
-    types = get_type_hints(Settings)
+@overload
+def parse(argv: Sequence[str]) -> Parsed[Settings]: ...
+@overload
+def parse(argv: Sequence[str], kind: type[S]) -> Parsed[S]: ...
+def parse(argv: Sequence[str], kind: type[Any] = Settings) -> Parsed[Any]:
+    """Settings from command-line arguments. Raises ``SettingsError``.
+
+    ``kind`` is ``Settings``, or a runtime's own dataclass of it, whose further fields are flags too.
+    """
+    types = get_type_hints(kind)
     values: dict[str, Any] = {}
     ignored: list[str] = []
     place = 0
@@ -98,9 +108,9 @@ def parse(argv: Sequence[str]) -> Parsed:
             near = difflib.get_close_matches(name, [*types, *IGNORED], n=1)
             hint = f" (did you mean --{near[0]}?)" if near else ""
             raise SettingsError(
-                f"unknown flag --{name}{hint}; known: {', '.join(f.name for f in fields(Settings))}"
+                f"unknown flag --{name}{hint}; known: {', '.join(f.name for f in fields(kind))}"
             )
-    settings = Settings(**values)
+    settings = kind(**values)
     if not settings.model_name or "/" in settings.model_name:
         raise SettingsError(f"--model_name {settings.model_name!r} cannot be part of a URL: leave out '/'")
     return Parsed(settings, tuple(ignored))
