@@ -1,8 +1,8 @@
-"""A scikit-learn estimator as a ``Model``: V1 rows and V2 tensors to one matrix, the answer back.
+"""A scikit-learn estimator as a ``Model``: what it computes, and what it says of itself.
 
 Heavy imports (numpy, scikit-learn) happen when this module is imported, so that a fork server can do them beforehand.
-What rows and tensors may look like is ``rows``'s business. ``PREDICT_PROBA=true`` answers probabilities,
-as KServe's server does. Wrong widths and types are the caller's mistake (400), not the model's (500).
+Rows, tensors and batches are ``wakeful.serving.tabular``'s business. ``PREDICT_PROBA=true`` answers probabilities,
+as KServe's server does. What the estimator refuses is the caller's mistake (400), not the model's (500).
 
 Invariant: the estimator is only read while it serves; scikit-learn's ``predict`` is safe to run in several threads.
 """
@@ -16,18 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.sklearn import loading, rows
+from runtimes.sklearn import loading
 from wakeful.core.errors import FailureError, InvalidError
-from wakeful.core.protocol import v1
-from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
-from wakeful.core.protocol.problem import shown
 from wakeful.serving import arrays
-from wakeful.serving.model import Context, LoadError, Model, TensorSpec
+from wakeful.serving.model import LoadError, TensorSpec
+from wakeful.serving.tabular import TabularModel
 
 FITTED_WARNING = "X does not have valid feature names"
 
 
-class SklearnModel(Model):
+class SklearnModel(TabularModel):
     """One estimator of ``model_dir``."""
 
     def __init__(self, name: str, model_dir: Path, environ: Mapping[str, str]) -> None:
@@ -36,8 +34,6 @@ class SklearnModel(Model):
         self._policy = loading.policy_of(environ.get("WAKEFUL_PICKLE", ""))
         self._wants_proba = environ.get("PREDICT_PROBA", "false").lower() == "true"
         self._estimator: Any = None
-        self._width: int | None = None
-        self._names: list[str] | None = None
 
     def load(self) -> None:
         warnings.filterwarnings("ignore", message=FITTED_WARNING)
@@ -48,9 +44,9 @@ class SklearnModel(Model):
             )
         self._estimator = estimator
         width = getattr(estimator, "n_features_in_", None)
-        self._width = None if width is None else int(width)
+        self.width = None if width is None else int(width)
         names = getattr(estimator, "feature_names_in_", None)
-        self._names = None if names is None else [str(name) for name in names]
+        self.names = None if names is None else [str(name) for name in names]
 
     def unload(self) -> None:
         self._estimator = None
@@ -59,7 +55,7 @@ class SklearnModel(Model):
         return "sklearn"
 
     def inputs(self) -> list[TensorSpec]:
-        width = self._width
+        width = self.width
         return [TensorSpec("input-0", "FP64", (-1, -1 if width is None else width))]
 
     def outputs(self) -> list[TensorSpec]:
@@ -71,21 +67,7 @@ class SklearnModel(Model):
             kind = arrays.datatype_of(classes)
         return [TensorSpec("output-0", kind, (-1,))]
 
-    def predict(self, payload: Any, context: Context) -> Any:
-        if isinstance(payload, InferRequest):
-            if len(payload.inputs) == 1:
-                self._check_width(payload.inputs[0].shape, _described(payload.inputs))
-            matrix = rows.of_tensors(payload.inputs, self._names)
-            self._check_width(matrix.shape, _described(payload.inputs))
-            return InferResponse([arrays.from_array("output-0", np.asarray(self._run(matrix)))])
-        if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
-            payload = v1.decode_object(payload)
-        matrix = rows.of_rows(v1.rows(payload), self._names)
-        self._check_width(matrix.shape, '"instances"')
-        result = self._run(matrix)
-        return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
-
-    def _run(self, matrix: Any) -> Any:
+    def compute(self, matrix: Any) -> Any:
         method = "predict_proba" if self._wants_proba else "predict"
         try:
             return getattr(self._estimator, method)(matrix)
@@ -98,16 +80,3 @@ class SklearnModel(Model):
                     " (rows by column name become one only where pandas is installed in the runtime's image)"
                 )
             raise InvalidError(f"{type(self._estimator).__name__} refuses the input: {text}") from error
-
-    def _check_width(self, shape: tuple[int, ...], what: str) -> None:
-        width = self._width
-        if width is None:
-            return
-        if len(shape) != 2 or shape[1] != width:
-            raise InvalidError(
-                f"{what} has shape {list(shape)}: the model takes [rows, {width}], {width} numbers a row"
-            )
-
-
-def _described(tensors: list[Tensor]) -> str:
-    return f"input {shown(tensors[0].name)}" if len(tensors) == 1 else f"the {len(tensors)} inputs"

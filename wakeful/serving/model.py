@@ -4,29 +4,36 @@ A subclass overrides what it needs; every method may be sync (run in the bounded
 the event loop, so it must not block). Called by ``dataplane`` only. Methods may take the payload alone or the payload
 and a ``Context``, which is also a mapping of the request's headers, so that code written for KServe's
 ``predict(payload, headers)`` works. Left out: protocols; a payload is a V1 object (dict), an event's or other raw
-``bytes``, or an ``InferRequest``.
+``bytes``, or an ``InferRequest``. A transformer is a model that leaves ``predict`` alone: with ``--predictor_host`` the
+server gives it a ``predictor``, and the inherited ``predict`` forwards to it.
 
 Invariant: no method of a model is called before its ``load`` has returned, nor after ``unload`` has begun.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from wakeful.core.errors import FailureError, FailureKind
+
+EVENT_STREAM = "text/event-stream"
+from wakeful.serving.parts import Batching
 
 
 class Context(Mapping[str, str]):
     """One call's surroundings: request headers (lower-case names), request id, and headers for the answer."""
 
-    __slots__ = ("_headers", "protocol", "request_id", "response_headers")
+    __slots__ = ("_headers", "deadline", "protocol", "request_id", "response_headers")
 
     def __init__(self, headers: Mapping[str, str], request_id: str = "", protocol: str = "v1") -> None:
         self._headers = headers
         self.request_id = request_id
         self.protocol = protocol
+        self.deadline: float | None = None
+        """The event loop's time after which nobody waits for the answer; None: ``--request_timeout_s`` alone."""
         self.response_headers: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> str:
@@ -58,6 +65,9 @@ class LoadError(Exception):
 class Model:
     """Base class of every model. ``name`` is what it is called in URLs."""
 
+    batching: Batching | None = None
+    """How several requests become one call of ``predict``; None: each request is a call of its own."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -70,8 +80,21 @@ class Model:
         return payload
 
     def predict(self, payload: Any, context: Context) -> Any:
-        """The answer: a dict (V1), an ``InferResponse`` (V2), str or bytes (sent as they are), or an async iterator."""
-        raise FailureError(FailureKind.UNSUPPORTED, f"model {self.name} has no predict")
+        """The answer: a dict (V1), an ``InferResponse`` (V2), str or bytes (sent as they are), or a generator of parts.
+
+        Without a predict of its own a model asks its ``predictor`` (the method may be a coroutine function).
+        """
+        if self.predictor is None:
+            raise FailureError(FailureKind.UNSUPPORTED, f"model {self.name} has no predict")
+        return self.predictor.predict(payload, context)
+
+    def stream(self, payload: Any, context: Context) -> Any:
+        """The answer to ``:predict`` in parts, where the caller asks for that: a generator, sync or async.
+
+        Parts are str or bytes (sent as they are) or anything JSON has a form for (one server-sent event each).
+        Without it the caller gets what ``predict`` answers.
+        """
+        raise FailureError(FailureKind.UNSUPPORTED, f"model {self.name} does not answer in parts")
 
     def postprocess(self, result: Any, context: Context) -> Any:
         """Turn what ``predict`` or ``explain`` returned into the answer."""

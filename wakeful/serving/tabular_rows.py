@@ -1,11 +1,11 @@
-"""V1 rows and V2 tensors as the one matrix an estimator takes.
+"""V1 rows and V2 tensors as the one matrix that models of tables take.
 
-Called by ``runtimes.sklearn.model``. Rows are lists, or objects by column name where the estimator was fitted on named
+Called by ``wakeful.serving.tabular``. Rows are lists, or objects by column name where the model was fitted on named
 columns; a row object may hold a value, a list or an ``{"0": value}`` object a column (what ``DataFrame.to_dict`` gives,
 and KServe's documentation sends). ``null`` is a missing value: NaN among numbers, as JSON has no other way to say it.
 Named columns become a pandas DataFrame where pandas is installed, since ``ColumnTransformer`` picks columns by name.
 
-Invariant: columns are ordered by the estimator's own names whenever the request names them; never by luck.
+Invariant: columns are ordered by the model's own names whenever the request names them; never by luck.
 """
 
 from __future__ import annotations

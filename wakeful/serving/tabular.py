@@ -1,0 +1,143 @@
+"""A model of one matrix: V1 rows and V2 tensors in, one array out, several requests at a time.
+
+Base class of ``runtimes.sklearn`` and its like (xgboost, lightgbm): they say how to ``load`` and ``compute``, this says
+what may come and how the answer looks. numpy is imported with this module. Left out: models of several named tensors
+(they take the ``InferRequest`` themselves).
+
+Invariant: wrong widths and types are the caller's mistake (400), found before the model and for that request alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wakeful.core.errors import InvalidError
+from wakeful.core.protocol import v1
+from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
+from wakeful.core.protocol.problem import shown
+from wakeful.serving import arrays, tabular_rows
+from wakeful.serving.model import Context, Model
+from wakeful.serving.parts import Part
+
+MAX_BATCH_ROWS = 512
+"""Rows that small requests may fill together; a request with more goes alone."""
+MAX_PART_ELEMENTS = 4096
+"""Elements of a V1 request that the event loop turns into a matrix itself (about 0.2 ms); larger ones go alone."""
+
+
+class TabularModel(Model):
+    """Subclasses override ``load`` (setting ``width`` and ``names``) and ``compute``."""
+
+    width: int | None = None
+    """Columns the model takes; None where it does not say."""
+    names: Sequence[str] | None = None
+    """Columns the model was fitted on, in its order; None where they had no names."""
+    output_name = "output-0"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.batching = MatrixBatching(self)
+
+    def compute(self, matrix: Any) -> Any:
+        """The model's answer to a matrix (a pandas DataFrame where columns have names): an array, a row for each row.
+
+        Called by several threads at once. Raises ``InvalidError`` where the matrix is at fault.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no compute")
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        matrix = self.matrix(payload)
+        return self.rendered(payload, self.compute(matrix))
+
+    def matrix(self, payload: Any) -> Any:
+        """The matrix of a V1 object, a V2 request or (another media type) bytes of JSON. Raises ``InvalidError``."""
+        if isinstance(payload, InferRequest):
+            described = _described(payload.inputs)
+            if len(payload.inputs) == 1:
+                self._check_width(payload.inputs[0].shape, described)
+            matrix = tabular_rows.of_tensors(payload.inputs, self.names)
+            self._check_width(matrix.shape, described)
+            return matrix
+        if isinstance(payload, bytes):  # this server has no meaning for anything but JSON
+            payload = v1.decode_object(payload)
+        matrix = tabular_rows.of_rows(v1.rows(payload), self.names)
+        self._check_width(matrix.shape, '"instances"')
+        return matrix
+
+    def rendered(self, payload: Any, result: Any) -> Any:
+        """``result`` in the form that ``payload``'s protocol takes."""
+        if isinstance(payload, InferRequest):
+            return InferResponse([arrays.from_array(self.output_name, np.asarray(result))])
+        return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
+
+    def _check_width(self, shape: tuple[int, ...], what: str) -> None:
+        width = self.width
+        if width is None:
+            return
+        if len(shape) != 2 or shape[1] != width:
+            raise InvalidError(
+                f"{what} has shape {list(shape)}: the model takes [rows, {width}], {width} numbers a row"
+            )
+
+
+class MatrixBatching:
+    """Matrices of one type and width, one under the other. Tables with named columns go alone."""
+
+    is_brief = True
+
+    def __init__(self, model: TabularModel) -> None:
+        self.max_batch_size = MAX_BATCH_ROWS
+        self.max_latency_s = 0.0
+        self._model = model
+
+    def part(self, payload: Any, context: Context) -> Part | None:
+        if not isinstance(payload, InferRequest):
+            if type(payload) is not dict or _elements(v1.rows(payload)) > MAX_PART_ELEMENTS:
+                return None
+        elif type(payload.inputs[0].data) is list and payload.inputs[0].size > MAX_PART_ELEMENTS:
+            return None
+        matrix = self._model.matrix(payload)
+        if type(matrix) is not np.ndarray or matrix.ndim < 2 or matrix.dtype.kind not in "fiub":
+            return None
+        rows = len(matrix)
+        return Part(payload, matrix, rows, (matrix.dtype, matrix.shape[1:]))
+
+    def answer(self, parts: Sequence[Part]) -> Sequence[Any]:
+        model = self._model
+        if len(parts) == 1:
+            part = parts[0]
+            return [model.rendered(part.payload, model.compute(part.value))]
+        result = model.compute(np.concatenate([part.value for part in parts]))
+        total = sum(part.rows for part in parts)
+        if type(result) is not np.ndarray or result.shape[:1] != (total,):
+            raise TypeError(f"{type(result).__name__} cannot be shared out among {total} rows")
+        return self._shared_out(parts, result)
+
+    def _shared_out(self, parts: Sequence[Part], result: NDArray[Any]) -> list[Any]:
+        answers: list[Any] = []
+        plain: list[Any] | None = None
+        start = 0
+        for part in parts:
+            end = start + part.rows
+            if isinstance(part.payload, InferRequest):
+                answers.append(self._model.rendered(part.payload, result[start:end]))
+            else:
+                if plain is None:
+                    plain = result.tolist()
+                answers.append({"predictions": plain[start:end]})
+            start = end
+        return answers
+
+
+def _elements(rows: list[Any]) -> int:
+    """About how many elements V1 rows hold: by the first row, as all have to be alike."""
+    first = rows[0]
+    return len(rows) * (len(first) if isinstance(first, list | dict) else 1)
+
+
+def _described(tensors: list[Tensor]) -> str:
+    return f"input {shown(tensors[0].name)}" if len(tensors) == 1 else f"the {len(tensors)} inputs"
