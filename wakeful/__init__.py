@@ -1,6 +1,7 @@
 """Wakeful: event-driven, serverless inference. This is the one package a user's own code imports.
 
-``from wakeful import Model, serve`` loads the model server; ``import wakeful`` alone loads nothing.
+``from wakeful import Model, serve`` loads the model server; ``import wakeful`` alone loads nothing. The names are
+documented in docs/reference/python-api.md; KServe's own names are in ``wakeful.kserve``.
 """
 
 from __future__ import annotations
@@ -9,13 +10,45 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wakeful.serving import Model, serve
+    from wakeful.serving import (
+        Context,
+        FailureError,
+        FailureKind,
+        InferRequest,
+        InferResponse,
+        InvalidError,
+        LoadError,
+        Model,
+        Tensor,
+        TensorSpec,
+        from_array,
+        serve,
+        to_array,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__", "serve"]
+_CLIENT = frozenset({"AsyncInferenceClient", "InferenceClient"})
+__all__ = [
+    "Context",
+    "FailureError",
+    "FailureKind",
+    "InferRequest",
+    "InferResponse",
+    "InvalidError",
+    "LoadError",
+    "Model",
+    "Tensor",
+    "TensorSpec",
+    "__version__",
+    "from_array",
+    "serve",
+    "to_array",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Model", "serve"):
+    if name in _CLIENT:
+        return getattr(importlib.import_module("wakeful.client"), name)
+    if name in __all__:
         return getattr(importlib.import_module("wakeful.serving"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

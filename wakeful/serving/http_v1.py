@@ -15,7 +15,7 @@ from aiohttp import web
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem, v1
-from wakeful.serving import http_events, http_v2
+from wakeful.serving import http_events, http_v2, streams
 from wakeful.serving.dataplane import DataPlane, Verb
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
@@ -39,8 +39,8 @@ class V1Edge:
             return await self.answer_event(entry, verb, received, context)
         payload = v1.decode(body, request.headers.get("Content-Type", ""))
         result = await self._plane.call(entry, verb, payload, context)
-        if isinstance(result, AsyncIterator):
-            return await _stream(request, result, context)
+        if streams.is_stream(result):
+            return await _stream(request, streams.parts(result, self._plane.aside), context)
         return _response(result, context)
 
     async def answer_event(
@@ -56,7 +56,7 @@ class V1Edge:
             result = await self._plane.call(entry, verb, payload, context)
         if isinstance(result, str):
             result = result.encode()
-        if isinstance(result, AsyncIterator):
+        if streams.is_stream(result):
             raise FailureError(
                 FailureKind.UNSUPPORTED, "a streamed answer cannot be an event: ask without streaming"
             )
@@ -101,14 +101,14 @@ def _no_json(error: TypeError) -> FailureError:
 
 
 async def _stream(
-    request: web.BaseRequest, parts: AsyncIterator[str | bytes], context: Context
+    request: web.BaseRequest, parts: AsyncIterator[bytes], context: Context
 ) -> web.StreamResponse:
     context.response_headers.setdefault("Content-Type", "text/event-stream")
     response = web.StreamResponse(headers=context.response_headers)
     await response.prepare(request)
     try:
         async for part in parts:
-            await response.write(part.encode() if isinstance(part, str) else part)
+            await response.write(part)
     except Exception:  # the head is sent: the answer to an error would land inside this one's body
         if request.transport is not None:
             request.transport.abort()

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wakeful.core.errors import FailureError, FailureKind
+from wakeful.serving.parts import Batching
 
 EVENT_STREAM = "text/event-stream"
-from wakeful.serving.parts import Batching
 
 
 class Context(Mapping[str, str]):
@@ -35,6 +35,16 @@ class Context(Mapping[str, str]):
         self.deadline: float | None = None
         """The event loop's time after which nobody waits for the answer; None: ``--request_timeout_s`` alone."""
         self.response_headers: dict[str, str] = {}
+
+    def remaining_s(self) -> float | None:
+        """Seconds left for the answer, 0 or more; None where there is no deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def wants_stream(self, payload: Any) -> bool:
+        """Whether the answer is asked for in parts: by ``Accept: text/event-stream``, or ``"stream": true`` in V1."""
+        if EVENT_STREAM in self._headers.get("accept", ""):
+            return True
+        return isinstance(payload, dict) and payload.get("stream") is True
 
     def __getitem__(self, name: str) -> str:
         return self._headers[name.lower()]
@@ -62,9 +72,24 @@ class LoadError(Exception):
     """A model cannot be loaded; the text is one sentence that names the file and the cause."""
 
 
+class Predictor(Protocol):
+    """What a transformer or an explainer asks: another server's model (``predictor_client`` has the one there is)."""
+
+    async def predict(self, payload: Any, context: Context) -> Any:
+        """The predictor's answer to a V1 object or an ``InferRequest``. Raises ``FailureError`` with its status."""
+
+    def predict_blocking(self, payload: Any, context: Context) -> Any:
+        """The same from sync model code, which runs in a thread; never on the event loop."""
+
+    async def is_ready(self) -> bool:
+        """Whether the predictor says that its model is ready."""
+
+
 class Model:
     """Base class of every model. ``name`` is what it is called in URLs."""
 
+    predictor: Predictor | None = None
+    """Set by the server where ``--predictor_host`` was given."""
     batching: Batching | None = None
     """How several requests become one call of ``predict``; None: each request is a call of its own."""
 
@@ -79,14 +104,14 @@ class Model:
         """Turn the request's payload into what ``predict`` takes."""
         return payload
 
-    def predict(self, payload: Any, context: Context) -> Any:
+    async def predict(self, payload: Any, context: Context) -> Any:
         """The answer: a dict (V1), an ``InferResponse`` (V2), str or bytes (sent as they are), or a generator of parts.
 
-        Without a predict of its own a model asks its ``predictor`` (the method may be a coroutine function).
+        A subclass may make it a plain method. Without one of its own a model asks its ``predictor``.
         """
         if self.predictor is None:
             raise FailureError(FailureKind.UNSUPPORTED, f"model {self.name} has no predict")
-        return self.predictor.predict(payload, context)
+        return await self.predictor.predict(payload, context)
 
     def stream(self, payload: Any, context: Context) -> Any:
         """The answer to ``:predict`` in parts, where the caller asks for that: a generator, sync or async.

@@ -61,6 +61,8 @@ class Registry:
             if model.name in self._entries:
                 raise LoadError(f"two models are called {model.name}: give each its own name")
             stages = {name: _stage(model, name) for name in STAGES}
+            if _is_own(model, "stream"):
+                stages["predict"] = _streaming(stages["predict"], _stage(model, "stream"))
             before = [stages["preprocess"]] if _is_own(model, "preprocess") else []
             after = [stages["postprocess"]] if _is_own(model, "postprocess") else []
             self._entries[model.name] = Entry(
@@ -152,3 +154,22 @@ def _stage(model: Model, name: str) -> Stage:
     takes_context = len(parameters) >= 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
     call = method if takes_context else lambda payload, _context: method(payload)
     return Stage(name, call, inspect.iscoroutinefunction(method))
+
+
+def _streaming(predict: Stage, stream: Stage) -> Stage:
+    """The predict stage of a model that can also answer in parts, for callers that ask for it."""
+    if not predict.is_async:
+        return Stage(
+            predict.name,
+            lambda payload, context: (stream if context.wants_stream(payload) else predict).call(
+                payload, context
+            ),
+            is_async=False,
+        )
+
+    async def call(payload: Any, context: Any) -> Any:
+        if context.wants_stream(payload):
+            return stream.call(payload, context)  # a generator function: calling it runs nothing yet
+        return await predict.call(payload, context)
+
+    return Stage(predict.name, call, is_async=True)
