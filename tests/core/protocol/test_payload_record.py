@@ -1,0 +1,108 @@
+"""Records of the payload logger: events with KServe's names, rows, keys that stay inside, nothing secret."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from wakeful.core.protocol import cloudevents, payload_record
+from wakeful.core.protocol.payload_record import REDACTED, Identity, Kind, Record
+
+AT = "2026-11-21T12:00:00.000000Z"
+IDENTITY = Identity(
+    "http://pod-1/", "iris", "default", "predictor", "default", "iris-00001", {"team": "fruit"}
+)
+REQUEST = Record(
+    Kind.REQUEST,
+    "id-1",
+    AT,
+    "/v1/models/iris:predict",
+    "application/json",
+    b'{"instances":[[1]]}',
+    body_bytes=19,
+    metadata={"X-User": "ann"},
+)
+RESPONSE = Record(
+    Kind.RESPONSE, "id-1", AT, REQUEST.path, "application/json", b'{"error":"no"}', {}, 500, 1.25, 14
+)
+
+
+def test_both_events_have_kserves_types_one_id_and_name_the_service() -> None:
+    asked, answered = (payload_record.as_event(record, IDENTITY) for record in (REQUEST, RESPONSE))
+    assert asked.type == "org.kubeflow.serving.inference.request"
+    assert answered.type == "org.kubeflow.serving.inference.response"
+    assert asked.id == answered.id == "id-1"
+    headers, body = cloudevents.encode_binary(asked)
+    read = cloudevents.decode(list(headers.items()), body)
+    assert read.extensions["inferenceservicename"] == "iris"
+    assert read.extensions["namespace"] == "default"
+    assert read.extensions["component"] == "predictor"
+    assert json.loads(str(read.extensions["metadata"])) == {"X-User": "ann"}
+    assert json.loads(str(read.extensions["annotations"])) == {"team": "fruit"}
+    assert read.data == b'{"instances":[[1]]}'
+
+
+def test_an_error_is_a_record_with_its_status_and_time() -> None:
+    event = payload_record.as_event(RESPONSE, IDENTITY)
+    assert (event.extensions["statuscode"], event.extensions["durationms"]) == ("500", "1.250")
+    assert "statuscode" not in payload_record.as_event(REQUEST, IDENTITY).extensions
+
+
+def test_a_row_has_json_as_json_and_the_rest_as_base64() -> None:
+    assert payload_record.as_row(REQUEST, IDENTITY)["payload"] == {"instances": [[1]]}
+    raw = Record(Kind.REQUEST, "x", AT, "/", "application/octet-stream", b"\x00\x01", body_bytes=2)
+    row = payload_record.as_row(raw, IDENTITY)
+    assert (row["payload"], row["bytes"]) == (None, "AAE=")
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "expected"),
+    [
+        ({"instances": [{"ssn": "1", "age": 2}]}, {"ssn"}, {"instances": [{"ssn": REDACTED, "age": 2}]}),
+        (
+            {"inputs": [{"name": "ssn", "shape": [1], "data": ["1"]}, {"name": "age", "data": [2]}]},
+            {"ssn"},
+            {"inputs": [{"name": "ssn", "shape": [1], "data": REDACTED}, {"name": "age", "data": [2]}]},
+        ),
+        ({"a": {"b": [[{"key": 1}]]}}, {"key"}, {"a": {"b": [[{"key": REDACTED}]]}}),
+    ],
+    ids=["member", "tensor", "deep"],
+)
+def test_named_values_are_taken_out(body: object, names: set[str], expected: object) -> None:
+    found = payload_record.redact(json.dumps(body).encode(), "application/json", frozenset(names))
+    assert json.loads(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"), [(b"\x00ssn", "application/octet-stream"), (b'{"ssn":', "application/json")]
+)
+def test_what_cannot_be_redacted_is_left_out(body: bytes, content_type: str) -> None:
+    assert payload_record.redact(body, content_type, frozenset({"ssn"})) == b""
+    assert payload_record.redact(body, content_type, frozenset()) == body
+
+
+def test_secret_headers_are_never_shown() -> None:
+    headers = {"authorization": "Bearer abc", "x-user": "ann"}
+    assert payload_record.metadata(headers, ("Authorization", "X-User", "X-None")) == {
+        "Authorization": REDACTED,
+        "X-User": "ann",
+    }
+
+
+def test_a_body_left_out_for_its_size_says_so() -> None:
+    record = Record(Kind.REQUEST, "x", AT, "/", "application/json", b"", body_bytes=9_000_000)
+    assert payload_record.as_event(record, IDENTITY).extensions["omittedbytes"] == "9000000"
+
+
+@pytest.mark.parametrize(
+    ("path", "identifier", "expected"),
+    [
+        ("/v1/models/iris:predict", "a", "logs/default/iris/predictor/v1/models/iris:predict/a-request.json"),
+        ("/v2/../../etc?x=1", "../b", "logs/default/iris/predictor/v2/_/_/etc/.._b-request.json"),
+        ("/", "..", "logs/default/iris/predictor/_-request.json"),
+    ],
+)
+def test_keys_stay_below_their_prefix(path: str, identifier: str, expected: str) -> None:
+    record = Record(Kind.REQUEST, identifier, AT, path, "", b"")
+    assert payload_record.object_key("/logs/", record, IDENTITY, "json") == expected

@@ -1,0 +1,198 @@
+"""What the payload logger says about one call: a record of the request, one of the answer, as an event or as a row.
+
+Used by ``wakeful.serving.payload_log``. Source: kserve.md 5.9: CloudEvents of two types with one id, extensions that
+name the service, the configured headers as ``metadata``. Better than the source: errors and batched answers are
+records too (``statuscode``), each record has the content type of its own body, and values of named members are
+taken out (``redact``) before anything leaves the process.
+
+Invariant: both records of one call have the same id; a body over the bound is left out as a whole, never cut in two.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from wakeful.core.protocol import v1
+from wakeful.core.protocol.cloudevents import Event
+
+REDACTED = "[redacted]"
+NEVER_SHOWN = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
+"""Headers that are secrets: their value is replaced even when somebody asks for them by name."""
+
+
+class Kind(StrEnum):
+    """Which half of a call a record is."""
+
+    REQUEST = "request"
+    RESPONSE = "response"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose calls are logged; '' where unknown."""
+
+    source: str = ""
+    inferenceservice: str = ""
+    namespace: str = ""
+    component: str = ""
+    endpoint: str = ""
+    revision: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One half of one call."""
+
+    kind: Kind
+    id: str
+    at: str
+    """RFC 3339, UTC."""
+    path: str
+    content_type: str
+    body: bytes
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    status: int | None = None
+    """Of the answer; None for a request."""
+    duration_ms: float | None = None
+    body_bytes: int = 0
+    """Bytes of the body as it was: more than ``len(body)`` where it was left out for its size."""
+    traceparent: str = ""
+
+
+def metadata(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    """Those of ``names`` (any case) that ``headers`` (lower-case names) has; secrets are replaced."""
+    found = {}
+    for name in names:
+        value = headers.get(name.lower())
+        if value is not None:
+            found[name] = REDACTED if name.lower() in NEVER_SHOWN else value
+    return found
+
+
+def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
+    """``body`` without the values of members called one of ``names``, at any depth, and of V2 tensors so named.
+
+    What is no JSON is left out (b'') when there is anything to redact: nobody could say what it holds.
+    """
+    if not names or not body:
+        return body
+    if not v1.holds_json(body, content_type):
+        return b""
+    try:
+        value = orjson.loads(body)
+    except ValueError:
+        return b""
+    return orjson.dumps(_redacted(value, names))
+
+
+def _redacted(value: Any, names: frozenset[str]) -> Any:
+    match value:
+        case dict():
+            is_tensor = (
+                value.get("name") in names and "data" in value if _is_text(value.get("name")) else False
+            )
+            return {
+                key: REDACTED if key in names or (is_tensor and key == "data") else _redacted(item, names)
+                for key, item in value.items()
+            }
+        case list() if value and isinstance(value[0], dict | list):
+            return [_redacted(item, names) for item in value]
+        case _:
+            return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def as_event(record: Record, identity: Identity) -> Event:
+    """The CloudEvent that KServe's agent would send, with our extensions beside it."""
+    named = {
+        "inferenceservicename": identity.inferenceservice,
+        "namespace": identity.namespace,
+        "component": identity.component,
+        "endpoint": identity.endpoint,
+        "revision": identity.revision,
+        "path": record.path,
+        "recordedtime": record.at,
+        "traceparent": record.traceparent,
+        "statuscode": "" if record.status is None else str(record.status),
+        "durationms": "" if record.duration_ms is None else f"{record.duration_ms:.3f}",
+        "omittedbytes": "" if len(record.body) == record.body_bytes else str(record.body_bytes),
+        "annotations": _json_text(identity.annotations) if identity.annotations else "",
+    }
+    extensions: dict[str, Any] = {name: value for name, value in named.items() if value}
+    extensions["metadata"] = _json_text(record.metadata)
+    return Event(
+        id=record.id,
+        source=identity.source or identity.inferenceservice or "wakeful",
+        type=f"org.kubeflow.serving.inference.{record.kind.value}",
+        time=record.at,
+        data=record.body,
+        datacontenttype=record.content_type or "application/json",
+        extensions=extensions,
+    )
+
+
+def as_row(record: Record, identity: Identity) -> dict[str, Any]:
+    """The record as a flat JSON object for a store: a JSON body as ``payload``, another as base64 ``bytes``."""
+    row: dict[str, Any] = {
+        "id": record.id,
+        "reqType": record.kind.value,
+        "time": record.at,
+        "sourceUri": identity.source,
+        "inferenceService": identity.inferenceservice,
+        "namespace": identity.namespace,
+        "component": identity.component,
+        "endpoint": identity.endpoint,
+        "revision": identity.revision,
+        "path": record.path,
+        "contentType": record.content_type,
+        "metadata": dict(record.metadata),
+        "annotations": dict(identity.annotations),
+        "status": record.status,
+        "durationMs": record.duration_ms,
+        "bodyBytes": record.body_bytes,
+        "traceparent": record.traceparent,
+        "payload": None,
+        "bytes": None,
+    }
+    if record.body and v1.holds_json(record.body, record.content_type):
+        try:
+            row["payload"] = orjson.loads(record.body)
+            return row
+        except ValueError:
+            pass
+    row["bytes"] = base64.b64encode(record.body).decode() if record.body else None
+    return row
+
+
+def object_key(prefix: str, record: Record, identity: Identity, extension: str) -> str:
+    """``{prefix}/{ns}/{isvc}/{component}/{path}/{id}-{kind}.{ext}`` (kserve.md 5.9); no part can climb out of it."""
+    path = "/".join(_safe(part) for part in record.path.partition("?")[0].split("/") if part)
+    parts = (
+        prefix.strip("/"),
+        identity.namespace or "default",
+        identity.inferenceservice or "model",
+        identity.component or "predictor",
+        path,
+        f"{_safe(record.id)}-{record.kind.value}.{extension}",
+    )
+    return "/".join(part for part in parts if part)
+
+
+def _safe(part: str) -> str:
+    """One segment of an object's key: what is no letter, digit or one of ``-_.:`` becomes ``_``; '..' is none."""
+    text = "".join(c if c.isascii() and (c.isalnum() or c in "-_.:") else "_" for c in part)[:200]
+    return text if text.strip(".") else "_"
+
+
+def _json_text(value: Mapping[str, str]) -> str:
+    return orjson.dumps(dict(value), option=orjson.OPT_SORT_KEYS).decode()
