@@ -1,0 +1,211 @@
+"""The payload logger against real receivers: right events, never slow, never more than its bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import http_rig
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from waiting_rig import until
+
+from wakeful.core.protocol import cloudevents
+from wakeful.serving.exchange import Headers, Reply, Request
+from wakeful.serving.payload_log import settings, sinks
+from wakeful.serving.payload_log.logger import PayloadLogger
+from wakeful.serving.settings import SettingsError
+
+BODY = b'{"instances":[[1,2]],"ssn":"123"}'
+REQUEST = Request(
+    "POST",
+    "/v1/models/iris:predict",
+    Headers([("content-type", "application/json"), ("x-user", "ann")]),
+    BODY,
+)
+REPLY = Reply(200, {"Content-Type": "application/json"}, b'{"predictions":[1]}')
+
+
+@asynccontextmanager
+async def running(
+    environ: dict[str, str], draw: Callable[[], float] = lambda: 0.0
+) -> AsyncIterator[tuple[PayloadLogger, CollectorRegistry]]:
+    registry = CollectorRegistry()
+    found = settings.parse(
+        {"INFERENCE_SERVICE_NAME": "iris", "WAKEFUL_LOGGER_NAMESPACE": "default", **environ}
+    )
+    assert found is not None
+    logger = PayloadLogger(found, lambda: sinks.make(found, environ), registry, draw)
+    await logger.start()
+    try:
+        yield logger, registry
+    finally:
+        await logger.close()
+
+
+def count(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    return registry.get_sample_value(name, labels) or 0.0
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[tuple[str, list[cloudevents.Event]]]:
+    seen: list[cloudevents.Event] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(cloudevents.decode(list(request.headers.items()), await request.read()))
+        return web.Response(status=202)
+
+    async with http_rig.serving(handle) as url:
+        yield url, seen
+
+
+async def test_a_call_is_two_events_with_one_id(receiver: tuple[str, list[cloudevents.Event]]) -> None:
+    url, seen = receiver
+    environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_METADATA_HEADERS": "X-User, Absent"}
+    async with running(environ) as (logger, registry):
+        logger.answered(REQUEST, REPLY, "call-1", 0.002)
+        await until(lambda: len(seen) == 2)
+    asked, answered = sorted(seen, key=lambda event: event.type)
+    assert (asked.id, answered.id) == ("call-1", "call-1")
+    assert (asked.data, answered.data) == (BODY, REPLY.body)
+    assert json.loads(str(asked.extensions["metadata"])) == {"X-User": "ann"}
+    assert answered.extensions["statuscode"] == "200"
+    assert count(registry, "wakeful_payload_log_sent_total", kind="response") == 1
+
+
+@pytest.mark.parametrize(("mode", "types"), [("request", ["request"]), ("response", ["response"])])
+async def test_the_mode_chooses(
+    receiver: tuple[str, list[cloudevents.Event]], mode: str, types: list[str]
+) -> None:
+    url, seen = receiver
+    async with running({"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_MODE": mode}) as (logger, _):
+        logger.answered(REQUEST, REPLY, "call-1", 0.0)
+    assert [event.type.rpartition(".")[2] for event in seen] == types
+
+
+async def test_errors_are_logged_and_named_values_are_not(
+    receiver: tuple[str, list[cloudevents.Event]],
+) -> None:
+    url, seen = receiver
+    async with running({"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_REDACT": "ssn"}) as (logger, _):
+        logger.answered(REQUEST, Reply(500, {"Content-Type": "application/json"}, b'{"error":"x"}'), "c", 0.0)
+    by_type = {event.type.rpartition(".")[2]: event for event in seen}
+    assert by_type["response"].extensions["statuscode"] == "500"
+    assert b"123" not in (by_type["request"].data or b"")
+
+
+async def test_a_sample_of_calls(receiver: tuple[str, list[cloudevents.Event]]) -> None:
+    url, seen = receiver
+    draws = iter([0.05, 0.95, 0.15])
+    environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_SAMPLE_PERCENT": "10"}
+    async with running({**environ, "WAKEFUL_LOGGER_MODE": "request"}, lambda: next(draws)) as (logger, _):
+        for name in ("a", "b", "c"):
+            logger.answered(REQUEST, REPLY, name, 0.0)
+    assert [event.id for event in seen] == ["a"]
+
+
+async def test_a_receiver_that_hangs_costs_no_time_and_bounded_memory() -> None:
+    release = asyncio.Event()
+
+    async def handle(_request: web.Request) -> web.Response:
+        await release.wait()
+        return web.Response()
+
+    async with http_rig.serving(handle) as url:
+        environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_MAX_QUEUED_BYTES": "1000000"}
+        async with running(environ) as (logger, registry):
+            body = Request("POST", "/", REQUEST.headers, b'{"x":"' + b"y" * 50_000 + b'"}')
+            started = time.perf_counter()
+            for number in range(400):
+                logger.answered(body, REPLY, str(number), 0.0)
+            took_s = time.perf_counter() - started
+            held = count(registry, "wakeful_payload_log_queued")
+            assert held * 1024 < 1_000_000
+            assert count(registry, "wakeful_payload_log_dropped_total", reason="full") >= 800 - held - 1
+            assert took_s < 1.0, f"400 calls took {took_s:.3f} s"
+            release.set()
+
+
+async def test_a_receiver_that_comes_back_gets_the_record() -> None:
+    answers = iter([503, 500, 202])
+    seen: list[int] = []
+
+    async def handle(_request: web.Request) -> web.Response:
+        seen.append(next(answers))
+        return web.Response(status=seen[-1])
+
+    async with http_rig.serving(handle) as url:
+        environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_MODE": "request"}
+        async with running(environ) as (logger, registry):
+            logger.answered(REQUEST, REPLY, "a", 0.0)
+            await until(lambda: count(registry, "wakeful_payload_log_sent_total", kind="request") == 1)
+    assert seen == [503, 500, 202]
+
+
+async def test_a_refused_record_is_given_up_and_counted() -> None:
+    async def handle(_request: web.Request) -> web.Response:
+        return web.Response(status=400)
+
+    async with http_rig.serving(handle) as url:
+        environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_MODE": "request"}
+        async with running(environ) as (logger, registry):
+            logger.answered(REQUEST, REPLY, "a", 0.0)
+            await until(lambda: count(registry, "wakeful_payload_log_dropped_total", reason="refused") == 1)
+
+
+async def test_objects_in_a_folder_hold_a_batch(tmp_path: Path) -> None:
+    environ = {
+        "WAKEFUL_LOGGER_STORE_PATH": f"file://{tmp_path}",
+        "WAKEFUL_LOGGER_BATCH_SIZE": "4",
+        "WAKEFUL_LOGGER_BATCH_INTERVAL_S": "30",
+    }
+    async with running(environ) as (logger, _):
+        for name in ("a", "b", "c"):
+            logger.answered(REQUEST, REPLY, name, 0.0)
+        files = await until(lambda: [path for path in tmp_path.rglob("*.json") if path.is_file()])
+        assert len(files) == 1
+    assert len(list(tmp_path.rglob("*.json"))) == 2, "the rest is written at the end"
+    folder = tmp_path / "default/iris/predictor/v1/models/iris:predict"
+    rows = [json.loads(line) for line in (folder / "a-request.json").read_text().splitlines()]
+    assert [(row["id"], row["reqType"]) for row in rows] == [
+        ("a", "request"),
+        ("a", "response"),
+        ("b", "request"),
+        ("b", "response"),
+    ]
+    assert rows[0]["payload"]["instances"] == [[1, 2]]
+
+
+async def test_a_full_disk_loses_records_not_requests(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    environ = {"WAKEFUL_LOGGER_STORE_PATH": f"file://{blocked}", "WAKEFUL_LOGGER_STORE_FORMAT": "csv"}
+    async with running(environ) as (logger, registry):
+        logger.answered(REQUEST, REPLY, "a", 0.0)
+    lost = count(registry, "wakeful_payload_log_dropped_total", reason="unreachable")
+    assert lost + count(registry, "wakeful_payload_log_dropped_total", reason="shutdown") == 2
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"URL": "ftp://x"}, "http://"),
+        ({"URL": "http://x", "MODE": "both"}, "all, request, response"),
+        ({"URL": "http://x", "STORE_PATH": "s3://b"}, "one of them"),
+        ({"STORE_PATH": "gs://b/x"}, "s3://BUCKET"),
+        ({"URL": "http://x", "SAMPLE_PERCENT": "200"}, "from 0 to 100"),
+        ({"URL": "http://x", "BATCH_SIZE": "many"}, "not a number"),
+    ],
+)
+def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        settings.parse({f"WAKEFUL_LOGGER_{name}": value for name, value in environ.items()})
+
+
+def test_no_address_no_logger() -> None:
+    assert settings.parse({"WAKEFUL_LOGGER_MODE": "all"}) is None

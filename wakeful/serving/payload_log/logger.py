@@ -1,0 +1,179 @@
+"""The payload logger: takes calls from the edge at once, sends their records from tasks of its own.
+
+``answered`` is called by the edge after an answer is written; it only makes records and queues them (some
+microseconds). ``WORKERS`` tasks deliver, each record up to ``ATTEMPTS`` times. Left out: durability. A log line is not
+worth a request, so a full queue drops the newest records and counts them; at the end of the process what is queued is sent
+for ``CLOSE_S`` at most.
+
+Invariant: records queued or being sent never exceed ``max_queued`` and ``max_queued_bytes``; serving never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from wakeful.core.protocol import payload_record
+from wakeful.core.protocol.payload_record import Kind, Record
+from wakeful.kit import logs
+from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.payload_log.settings import LoggerSettings, Mode
+from wakeful.serving.payload_log.sinks import Sink, SinkError
+
+WORKERS = 5
+ATTEMPTS = 4
+FIRST_PAUSE_S = 0.2
+CLOSE_S = 5.0
+TRACE_CHARACTERS = 100
+OVERHEAD_BYTES = 1024
+"""What a record costs beside its body: names, headers, the objects themselves."""
+
+log = logs.get("payload-log")
+
+
+class PayloadLogger:
+    """One server's logger; event loop only. ``start`` before the first ``answered``, ``close`` at the end."""
+
+    def __init__(
+        self,
+        settings: LoggerSettings,
+        sink: Callable[[], Sink],
+        registry: CollectorRegistry,
+        draw: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._make_sink = sink
+        self._draw = draw
+        self._queue: deque[Record] = deque()
+        self._filled = asyncio.Event()
+        self._bytes = 0
+        self._sending = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sink: Sink | None = None
+        self._is_closing = False
+        self.sent = Counter("wakeful_payload_log_sent", "Records delivered", ["kind"], registry=registry)
+        self.dropped = Counter(
+            "wakeful_payload_log_dropped", "Records given up", ["reason"], registry=registry
+        )
+        queued = Gauge("wakeful_payload_log_queued", "Records waiting to be sent", registry=registry)
+        queued.set_function(lambda: len(self._queue) + self._sending)
+
+    async def start(self) -> None:
+        """Open the sink and begin to send."""
+        self._sink = self._make_sink()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._run(), name=f"payload-log-{n}") for n in range(WORKERS)]
+
+    def answered(self, request: Request, reply: Reply, call_id: str, duration_s: float) -> None:
+        """Make the records of one call and queue them. Never raises, never waits."""
+        settings = self._settings
+        if settings.sample_percent < 100 and self._draw() * 100 >= settings.sample_percent:
+            return
+        asked = Record(
+            Kind.REQUEST,
+            call_id,
+            datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            request.target,
+            request.headers.get("content-type", ""),
+            b"",
+            payload_record.metadata(request.headers, settings.metadata_headers),
+            traceparent=request.headers.get("traceparent", "")[:TRACE_CHARACTERS],
+        )
+        if settings.mode is not Mode.RESPONSE:
+            self._put(asked, request.body)
+        if settings.mode is not Mode.REQUEST:
+            kind = next((v for k, v in reply.headers.items() if k.lower() == "content-type"), "")
+            answered = replace(
+                asked,
+                kind=Kind.RESPONSE,
+                content_type=kind,
+                status=reply.status,
+                duration_ms=duration_s * 1000,
+            )
+            self._put(answered, reply.body if isinstance(reply.body, bytes) else b"")
+
+    async def close(self) -> None:
+        """Send what is queued for ``CLOSE_S`` at most, then stop; what is left is counted as dropped."""
+        self._is_closing = True
+        self._filled.set()
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=CLOSE_S)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        if left := len(self._queue) + self._sending:
+            self.dropped.labels("shutdown").inc(left)
+            log.warning("payload records not sent", records=left)
+        if self._sink is not None:
+            await self._sink.close()
+
+    def _put(self, record: Record, body: bytes) -> None:
+        settings = self._settings
+        size = len(body)
+        kept = (
+            payload_record.redact(body, record.content_type, settings.redacted)
+            if size <= settings.max_body_bytes
+            else b""
+        )
+        cost = len(kept) + OVERHEAD_BYTES
+        if (
+            len(self._queue) + self._sending >= settings.max_queued
+            or self._bytes + cost > settings.max_queued_bytes
+        ):
+            self.dropped.labels("full").inc()
+            return
+        self._bytes += cost
+        self._queue.append(replace(record, body=kept, body_bytes=size))
+        self._filled.set()
+
+    async def _run(self) -> None:
+        sink = self._sink
+        assert sink is not None, "started"
+        while True:
+            while not self._queue:
+                if self._is_closing:
+                    return
+                self._filled.clear()
+                await self._filled.wait()
+            if sink.max_records > 1:
+                await self._gather(sink.max_records)
+            records = [self._queue.popleft() for _ in range(min(sink.max_records, len(self._queue)))]
+            if records:
+                self._sending += len(records)
+                await self._deliver(sink, records)
+                self._sending -= len(records)
+                self._bytes -= sum(len(record.body) + OVERHEAD_BYTES for record in records)
+
+    async def _gather(self, wanted: int) -> None:
+        """Wait until an object's worth of records is there, at most ``batch_interval_s``, not at the end."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._settings.batch_interval_s
+        while len(self._queue) < wanted and not self._is_closing and (left := until - loop.time()) > 0:
+            self._filled.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._filled.wait(), left)
+
+    async def _deliver(self, sink: Sink, records: list[Record]) -> None:
+        pause_s = FIRST_PAUSE_S
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await sink.deliver(records)
+            except SinkError as error:
+                if error.is_final or attempt == ATTEMPTS or self._is_closing:
+                    self.dropped.labels("refused" if error.is_final else "unreachable").inc(len(records))
+                    log.warning(
+                        "payload records given up", records=len(records), attempts=attempt, error=str(error)
+                    )
+                    return
+                await asyncio.sleep(pause_s)
+                pause_s *= 3
+            else:
+                for record in records:
+                    self.sent.labels(record.kind.value).inc()
+                return

@@ -1,0 +1,164 @@
+"""Where records go: CloudEvents to a URL, or objects in S3 or a folder. One attempt a call; ``logger`` retries.
+
+Called by ``logger`` only. aiohttp and minio load when a sink is made, so a server without a logger has neither.
+Credentials of S3 come from the same variables as the storage initializer's (``AWS_*``, ``S3_ENDPOINT``).
+
+Invariant: ``deliver`` returns only when the receiver has acknowledged every record; else it raises ``SinkError``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import orjson
+
+from wakeful.core.protocol import cloudevents, payload_record
+from wakeful.core.protocol.payload_record import Identity, Record
+from wakeful.serving.payload_log.settings import Format, LoggerSettings
+
+TIMEOUT_S = 10.0
+
+
+class SinkError(Exception):
+    """Records could not be delivered now; ``is_final`` where trying again cannot help."""
+
+    def __init__(self, text: str, is_final: bool = False) -> None:
+        super().__init__(text)
+        self.is_final = is_final
+
+
+class Sink(Protocol):
+    """Takes records; the logger's port."""
+
+    max_records: int
+    """How many ``deliver`` takes at once."""
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        """Hand over ``records``. Raises ``SinkError``."""
+
+    async def close(self) -> None:
+        """Give back connections."""
+
+
+def make(settings: LoggerSettings, environ: Mapping[str, str]) -> Sink:
+    """The sink that ``settings`` name."""
+    if settings.url:
+        return EventSink(settings.url, settings.identity)
+    if settings.store_path.startswith("file:"):
+        write: Any = _folder(urlsplit(settings.store_path).path)
+        prefix = ""
+    else:
+        bucket, prefix = urlsplit(settings.store_path).netloc, urlsplit(settings.store_path).path
+        write = _bucket(bucket, environ)
+    return ObjectSink(write, prefix, settings)
+
+
+class EventSink:
+    """Posts each record as a CloudEvent in binary mode."""
+
+    max_records = 1
+
+    def __init__(self, url: str, identity: Identity) -> None:
+        import aiohttp
+
+        self._url = url
+        self._identity = identity
+        self._failures: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, OSError)
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        for record in records:
+            headers, body = cloudevents.encode_binary(payload_record.as_event(record, self._identity))
+            try:
+                async with self._session.post(
+                    self._url, data=body, headers=headers, allow_redirects=False
+                ) as answer:
+                    status = answer.status
+            except self._failures as error:
+                raise SinkError(f"{type(error).__name__}: {error}"[:300]) from error
+            if status >= 300:
+                raise SinkError(
+                    f"the receiver answered {status}", status not in (404, 408, 429) and status < 500
+                )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class ObjectSink:
+    """Writes records as one object of up to ``batch_size``, named after the first of them."""
+
+    def __init__(self, write: Any, prefix: str, settings: LoggerSettings) -> None:
+        self.max_records = settings.batch_size
+        self._write = write
+        self._prefix = prefix
+        self._settings = settings
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        settings = self._settings
+        rows = [payload_record.as_row(record, settings.identity) for record in records]
+        content = (
+            _csv(rows)
+            if settings.format is Format.CSV
+            else b"".join(orjson.dumps(row) + b"\n" for row in rows)
+        )
+        key = payload_record.object_key(self._prefix, records[0], settings.identity, settings.format.value)
+        try:
+            await asyncio.wait_for(asyncio.to_thread(self._write, key, content), TIMEOUT_S)
+        except Exception as error:  # the client's own exceptions are many; all mean: not written
+            raise SinkError(f"{type(error).__name__}: {error}"[:300]) from error
+
+    async def close(self) -> None:
+        pass
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(rows[0]))
+    table.writeheader()
+    for row in rows:
+        table.writerow(
+            {k: orjson.dumps(v).decode() if isinstance(v, dict | list) else v for k, v in row.items()}
+        )
+    return text.getvalue().encode()
+
+
+def _folder(root: str) -> Any:
+    def write(key: str, content: bytes) -> None:
+        path = Path(root) / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(content)
+        part.replace(path)
+
+    return write
+
+
+def _bucket(bucket: str, environ: Mapping[str, str]) -> Any:
+    from minio import Minio
+
+    endpoint = environ.get("AWS_ENDPOINT_URL") or environ.get("S3_ENDPOINT") or "https://s3.amazonaws.com"
+    if "://" not in endpoint:
+        endpoint = ("http://" if environ.get("S3_USE_HTTPS") == "0" else "https://") + endpoint
+    parts = urlsplit(endpoint)
+    client = Minio(
+        parts.netloc,
+        access_key=environ.get("AWS_ACCESS_KEY_ID"),
+        secret_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+        session_token=environ.get("AWS_SESSION_TOKEN") or None,
+        secure=parts.scheme == "https",
+        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+    )
+
+    def write(key: str, content: bytes) -> None:
+        client.put_object(bucket, key, io.BytesIO(content), len(content))
+
+    return write
