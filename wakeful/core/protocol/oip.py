@@ -167,11 +167,17 @@ def from_object(value: Any) -> InferRequest:
         issues.add(("body", "inputs"), "should hold at least one tensor", "too_short")
     if issues.found:
         raise SchemaError(issues.found)
-    _refuse_duplicates([tensor.name for tensor in inputs], "input")
-    _refuse_duplicates([output.name for output in outputs], "output")
-    for tensor in inputs:
+    request = InferRequest(inputs, outputs, request_id, parameters or {})
+    check(request)
+    return request
+
+
+def check(request: InferRequest) -> None:
+    """Refuse names given twice, unknown datatypes and impossible shapes. Raises ``InvalidError``; every edge calls it."""
+    _refuse_duplicates([tensor.name for tensor in request.inputs], "input")
+    _refuse_duplicates([output.name for output in request.outputs], "output")
+    for tensor in request.inputs:
         _check_shape(tensor)
-    return InferRequest(inputs, outputs, request_id, parameters or {})
 
 
 def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:

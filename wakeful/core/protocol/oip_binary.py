@@ -56,7 +56,7 @@ def decode(body: bytes, json_bytes: int) -> oip.InferRequest:
         _check_size(tensor, size, len(tail) - offset)
         raw = tail[offset : offset + size]
         offset += size
-        tensor.data = _split_bytes(tensor, raw) if tensor.datatype == "BYTES" else raw
+        tensor.data = split_bytes(tensor, raw) if tensor.datatype == "BYTES" else raw
     if offset != len(tail):
         raise InvalidError(f"the body has {len(tail) - offset} bytes after the last tensor")
     return request
@@ -78,7 +78,8 @@ def _check_size(tensor: oip.Tensor, size: Any, left: int) -> None:
         )
 
 
-def _split_bytes(tensor: oip.Tensor, raw: memoryview) -> list[bytes]:
+def split_bytes(tensor: oip.Tensor, raw: memoryview) -> list[bytes]:
+    """The elements of a BYTES tensor in binary form. Raises ``InvalidError`` where they are not as many as its shape says."""
     name, count = shown(tensor.name), tensor.size
     if count * 4 > len(raw):
         raise InvalidError(f"input {name}: {len(raw)} bytes cannot hold {count} BYTES elements")
