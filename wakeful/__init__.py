@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wakeful.client import AsyncInferenceClient, InferenceClient
     from wakeful.serving import (
         Context,
         FailureError,
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _CLIENT = frozenset({"AsyncInferenceClient", "InferenceClient"})
 __all__ = [
+    "AsyncInferenceClient",
     "Context",
     "FailureError",
     "FailureKind",
     "InferRequest",
     "InferResponse",
+    "InferenceClient",
     "InvalidError",
     "LoadError",
     "Model",

@@ -100,3 +100,32 @@ class InvalidError(FailureError):
 
     def __init__(self, message: str) -> None:
         super().__init__(FailureKind.INVALID, message)
+
+
+class UpstreamError(FailureError):
+    """Another server answered with an error, which is passed on: its HTTP ``status`` stays, its text is the sentence."""
+
+    def __init__(self, status: int, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(kind_of_status(status), message, retry_after_s)
+        self.status = status
+
+
+_KIND_OF_STATUS = {
+    404: FailureKind.NOT_FOUND,
+    405: FailureKind.UNSUPPORTED,
+    408: FailureKind.DEADLINE,
+    409: FailureKind.CONFLICT,
+    429: FailureKind.OVERLOADED,
+    499: FailureKind.CANCELLED,
+    501: FailureKind.UNSUPPORTED,
+    502: FailureKind.UNAVAILABLE,
+    503: FailureKind.UNAVAILABLE,
+    504: FailureKind.DEADLINE,
+}
+
+
+def kind_of_status(status: int) -> FailureKind:
+    """The kind that an HTTP error status of another server means; 3xx and odd ones are its fault (internal)."""
+    if status in _KIND_OF_STATUS:
+        return _KIND_OF_STATUS[status]
+    return FailureKind.INVALID if 400 <= status < 500 else FailureKind.INTERNAL

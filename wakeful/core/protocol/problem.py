@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.errors import FailureError, FailureKind, InvalidError, UpstreamError
 
 SHOWN_CHARACTERS = 80
 
@@ -53,16 +53,14 @@ class Problem:
 
 
 def render(error: FailureError) -> Problem:
-    """The answer for ``error``: status by kind, 422 for ``SchemaError``."""
+    """The answer for ``error``: status by kind, 422 for ``SchemaError``, the other server's for ``UpstreamError``."""
     if isinstance(error, SchemaError):
         return Problem(422, {"detail": [issue.as_json() for issue in error.issues]})
-    meaning = error.meaning
+    status = error.status if isinstance(error, UpstreamError) else error.meaning.http_status
     retry = error.retry_after_s
-    if retry is None and meaning.http_status == 503:
+    if retry is None and status == 503:
         retry = 1.0
-    return Problem(
-        meaning.http_status, {"error": str(error)}, None if retry is None else max(1, round(retry))
-    )
+    return Problem(status, {"error": str(error)}, None if retry is None else max(1, round(retry)))
 
 
 def parse_json(body: bytes | memoryview, what: str) -> Any:
