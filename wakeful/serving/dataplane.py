@@ -1,8 +1,9 @@
-"""The one data plane: every edge calls it, it calls the model. Deadline, admission, stages, metrics.
+"""The one data plane: every edge calls it, it calls the model. Deadline, admission, batches, stages, metrics.
 
-Edges (HTTP V1, V2, CloudEvents; later gRPC) translate a request into a payload and a ``Context`` and call ``call``.
-Sync stages of one request run together in one visit to the thread pool; ``async`` stages run on the loop.
-Left out: protocols, and batching (a later issue puts it between here and the model).
+Edges (HTTP V1, V2, CloudEvents, OpenAI, gRPC) translate a request into a payload and a ``Context`` and call ``submit``,
+which costs no task and no future, or ``call``, which is the same to await. Models that can (``Model.batching``) answer
+through a ``Batcher``; else the sync stages of one request run together in one visit to the thread pool, and ``async``
+stages run on the loop. Left out: protocols.
 
 Invariant: a model's failure leaves as a ``FailureError`` with its kind; cancellation passes through untouched.
 """
@@ -17,9 +18,11 @@ from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.kit import logs
+from wakeful.serving.batcher import Batcher
+from wakeful.serving.calls import Bounds, Call, Deadlines, Done
 from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import Context
-from wakeful.serving.pool import Admission, Pool
+from wakeful.serving.pool import Job, Pool, sayable
 from wakeful.serving.registry import Entry, Registry, Stage
 
 T = TypeVar("T")
@@ -30,79 +33,200 @@ log = logs.get("serving")
 
 
 class DataPlane:
-    """Calls of models, under one admission bound and one deadline."""
+    """Calls of models, under one admission bound and one deadline. Event loop only."""
 
     def __init__(self, registry: Registry, pool: Pool, metrics: Metrics, timeout_s: float) -> None:
         self.registry = registry
         self.pool = pool
         self.metrics = metrics
         self._timeout_s = timeout_s
+        self._bounds = Bounds(pool, Deadlines(self._late), metrics)
+        self._batchers: dict[str, Batcher] = {}
+        self._tasks: dict[Call, asyncio.Task[None]] = {}
 
-    async def call(self, entry: Entry, verb: Verb, payload: Any, context: Context) -> Any:
-        """What the model answers to ``payload``. Raises ``FailureError`` (overloaded, deadline, internal, the model's)."""
-        stages = entry.predict if verb == "predict" else entry.explain
+    def submit(self, entry: Entry, verb: Verb, payload: Any, context: Context, done: Done) -> Call:
+        """Ask the model; ``done`` gets its answer or the ``FailureError``, later, on the loop, unless cancelled.
+
+        Raises ``FailureError`` where it is refused at once: no place is free, or a model that batches finds the payload
+        wrong. ``cancel`` the call when its caller has gone.
+        """
+        name = entry.model.name
+        now = asyncio.get_running_loop().time()
+        deadline = now + self._timeout_s
+        if context.deadline is not None and context.deadline < deadline:
+            deadline = context.deadline
         try:
-            admission = self.pool.admit()
+            self.pool.enter()
         except FailureError:
             self.metrics.rejected.labels("queue").inc()
             raise
-        with admission:
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    return await self._stages(admission, entry, stages, payload, context)
-            except TimeoutError as error:
-                raise FailureError(
-                    FailureKind.DEADLINE,
-                    f"model {entry.model.name} gave no answer within {self._timeout_s:g} s",
-                ) from error
+        call = Call(name, payload, context, done, (now, deadline), self._bounds)
+        stages = entry.predict if verb == "predict" else entry.explain
+        if verb == "predict" and entry.model.batching is not None:
+            if len(stages) == 1:
+                self._join(entry, call)
+                return call
+        elif not any(stage.is_async for stage in stages):
+            self._start_sync(call, stages)
+            return call
+        self._start_task(call, entry, stages)
+        return call
+
+    async def call(self, entry: Entry, verb: Verb, payload: Any, context: Context) -> Any:
+        """What the model answers to ``payload``. Raises ``FailureError`` (overloaded, deadline, internal, the model's)."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        submitted = self.submit(entry, verb, payload, context, partial(_tell, future))
+        try:
+            return await future
+        finally:
+            submitted.cancel()
 
     async def aside(self, work: Callable[[], T]) -> T:
         """The result of ``work`` (decoding a large body), run in the pool so that probes are answered meanwhile."""
-        with self.pool.admit() as admission:
-            return await self.pool.run(admission, work)
+        return await self.pool.run(work)
 
-    async def _stages(
-        self, admission: Admission, entry: Entry, stages: tuple[Stage, ...], payload: Any, context: Context
-    ) -> Any:
-        name = entry.model.name
+    def _join(self, entry: Entry, call: Call) -> None:
+        """Let ``call`` wait for a batch of its model. Raises ``FailureError``, the call ended, for a wrong payload."""
         try:
-            if not any(stage.is_async for stage in stages):
-                return await self.pool.run(admission, partial(self._run, name, stages, payload, context))
-            for stage in stages:
-                if stage.is_async:
-                    started = time.perf_counter()
-                    payload = await stage.call(payload, context)
-                    self.metrics.observe_stage(stage.name, name, time.perf_counter() - started)
-                else:
-                    work = partial(self._run, name, (stage,), payload, context)
-                    payload = await self.pool.run(admission, work)
-            return payload
-        except FailureError:
-            raise
+            self._batcher(entry).add(call)
         except Exception as error:
-            raise _failure(name, error, context) from error
+            call.cancel()
+            raise self._failed(error, call) from error
 
-    def _run(self, name: str, stages: tuple[Stage, ...], payload: Any, context: Context) -> Any:
-        """In a thread: the sync stages, one after the other."""
-        for stage in stages:
-            started = time.perf_counter()
-            payload = stage.call(payload, context)
-            self.metrics.observe_stage(stage.name, name, time.perf_counter() - started)
-        return payload
+    def _batcher(self, entry: Entry) -> Batcher:
+        model = entry.model
+        batcher = self._batchers.get(model.name)
+        if batcher is None or batcher.batching is not model.batching:
+            assert model.batching is not None
+            predict = next(stage.call for stage in entry.predict if stage.name == "predict")
+            batcher = Batcher(model.name, model.batching, predict, self._bounds, self._failed)
+            self._batchers[model.name] = batcher
+        return batcher
+
+    def _start_sync(self, call: Call, stages: tuple[Stage, ...]) -> None:
+        """All of a call's stages in one visit to the pool."""
+        call.is_held = True
+        times: list[tuple[str, float]] = []
+        job = Job(
+            partial(_run, stages, call.payload, call.context, times), self._settled(call, times, call.finish)
+        )
+        call.on_leave = lambda _call: setattr(job, "is_unwanted", True)
+        self.pool.start(job)
+
+    def _settled(
+        self, call: Call, times: list[tuple[str, float]], tell: Callable[[Any], object]
+    ) -> Callable[[Job], None]:
+        """What to do on the loop when a job of ``call`` has ended: ``tell`` gets its result or ``FailureError``."""
+
+        def settle(job: Job) -> None:
+            for stage, seconds in times:
+                self.metrics.observe_stage(stage, call.model, seconds)
+            call.release()
+            tell(job.result if job.error is None else self._failed(job.error, call))
+
+        return settle
+
+    def _start_task(self, call: Call, entry: Entry, stages: tuple[Stage, ...]) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_stages(call, entry, stages))
+        self._tasks[call] = task
+        task.add_done_callback(lambda _task: self._tasks.pop(call))
+        call.on_leave = lambda _call: task.cancel()
+
+    async def _run_stages(self, call: Call, entry: Entry, stages: tuple[Stage, ...]) -> None:
+        """The stages of a call that has async ones, or a batch among others, one after the other."""
+        payload = call.payload
+        try:
+            for stage in stages:
+                if stage.name == "predict" and entry.model.batching is not None:
+                    payload = await self._in_batch(call, entry, payload)
+                elif stage.is_async:
+                    began = time.perf_counter()
+                    payload = await stage.call(payload, call.context)
+                    self.metrics.observe_stage(stage.name, call.model, time.perf_counter() - began)
+                else:
+                    payload = await self._in_thread(call, stage, payload)
+        except asyncio.CancelledError:
+            if not call.is_ended:  # the model's own code was cancelled, not its caller
+                call.finish(self._failed(RuntimeError("model code raised CancelledError"), call))
+            raise
+        except BaseException as error:
+            call.finish(self._failed(error, call))
+        else:
+            call.finish(payload)
+
+    async def _in_thread(self, call: Call, stage: Stage, payload: Any) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        times: list[tuple[str, float]] = []
+        call.is_held = True
+        settle = self._settled(call, times, partial(_tell, future))
+        job = Job(partial(_run, (stage,), payload, call.context, times), settle)
+        self.pool.start(job)
+        try:
+            return await future
+        finally:
+            job.is_unwanted = True
+
+    async def _in_batch(self, call: Call, entry: Entry, payload: Any) -> Any:
+        """The batch's answer, under a place and a deadline of its own that end with those of ``call``."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.pool.calls += 1  # this call has been admitted already
+        times = (call.arrived, call.deadline)
+        inner = Call(call.model, payload, call.context, partial(_tell, future), times, self._bounds)
+        try:
+            self._join(entry, inner)
+            return await future
+        finally:
+            inner.cancel()
+
+    def _late(self, call: Call) -> None:
+        if call.context.deadline == call.deadline:
+            call.expire(f"model {call.model} gave no answer before the request's deadline")
+        else:
+            call.expire(f"model {call.model} gave no answer within {self._timeout_s:g} s")
+
+    def _failed(self, error: BaseException, call: Call) -> FailureError:
+        if isinstance(error, FailureError):
+            return error
+        return _failure(call.model, sayable(error), error, call.context)
+
+    def close(self) -> None:
+        """Stop the timer and the pool's threads: the server ends."""
+        self._bounds.deadlines.close()
+        self.pool.close()
 
 
-def _failure(name: str, error: Exception, context: Context) -> FailureError:
+def _tell(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, FailureError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _run(stages: tuple[Stage, ...], payload: Any, context: Context, times: list[tuple[str, float]]) -> Any:
+    """In a thread: the sync stages, one after the other."""
+    for stage in stages:
+        began = time.perf_counter()
+        payload = stage.call(payload, context)
+        times.append((stage.name, time.perf_counter() - began))
+    return payload
+
+
+def _failure(name: str, said: Exception, error: BaseException, context: Context) -> FailureError:
     """An unexpected exception of model code as a failure, logged with its place; the payload is never logged."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else ""
-    text = " ".join(str(error).split())[:ERROR_CHARACTERS]
+    text = " ".join(str(said).split())[:ERROR_CHARACTERS]
     log.error(
         "model raised",
         model=name,
         request_id=context.request_id,
-        error=f"{type(error).__name__}: {text}",
+        error=f"{type(said).__name__}: {text}",
         at=place,
     )
-    return FailureError(FailureKind.INTERNAL, f"{type(error).__name__} : {text}")
+    failure = FailureError(FailureKind.INTERNAL, f"{type(said).__name__} : {text}")
+    failure.__cause__ = error
+    return failure

@@ -2,17 +2,29 @@
 
 ``request_{preprocess,predict,explain,postprocess}_seconds{model_name}`` are KServe's histograms. Ours:
 ``wakeful_serving_requests_total{model_name,protocol,code}``, ``wakeful_serving_requests_in_flight``,
-``wakeful_serving_rejected_total{reason}``, ``wakeful_serving_{import,load}_seconds``.
+``wakeful_serving_rejected_total{reason}``, ``wakeful_serving_{import,load}_seconds``, and of batches
+``wakeful_serving_batches_total{model_name,reason}``, ``wakeful_serving_batch_rows``, ``wakeful_serving_queue_seconds``.
+What is counted for every request is counted in plain numbers (0.1 us; a prometheus_client child costs 0.5 to 1 us,
+docs/decisions/0112) and becomes metric families when somebody asks for the page.
 
 Invariant: label values are bounded: model names are registered ones (unknown ones count as ``-``), protocols and
-reasons are fixed sets, codes are those the edge can answer.
+reasons are fixed sets, codes are those the edge can answer. Event loop only.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from wakeful.core.scaling.batch import BatchReason, Waiting
 
 STAGE_BUCKETS_S = (
     0.0001,
@@ -32,6 +44,91 @@ STAGE_BUCKETS_S = (
     10.0,
     30.0,
 )
+ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+class _Distribution:
+    """One histogram's numbers."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._sum += value * times
+
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        names = [*map(str, self._bounds), "+Inf"]
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        family.add_metric(labels, buckets, self._sum)
+
+
+class BatchMetrics:
+    """What is counted of one model's batches."""
+
+    def __init__(self, predict: _Distribution) -> None:
+        self.rows = _Distribution(ROW_BUCKETS)
+        self.queue_s = _Distribution(STAGE_BUCKETS_S)
+        self.reasons: dict[BatchReason, int] = defaultdict(int)
+        self._predict = predict
+
+    def closed(self, reason: BatchReason, calls: Sequence[Waiting], rows: int, now: float) -> None:
+        """A batch closed at ``now`` (the calls' clock)."""
+        self.reasons[reason] += 1
+        self.rows.observe(rows)
+        for call in calls:
+            self.queue_s.observe(now - call.arrived)
+
+    def predicted(self, seconds: float, calls: int) -> None:
+        """The model took ``seconds`` for ``calls`` requests together."""
+        self._predict.observe(seconds, calls)
+
+
+class _Plain(Collector):
+    """The plain numbers as metric families."""
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str, int], int] = defaultdict(int)
+        self.stages: dict[tuple[str, str], _Distribution] = defaultdict(
+            lambda: _Distribution(STAGE_BUCKETS_S)
+        )
+        self.batches: dict[str, BatchMetrics] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        for stage in ("preprocess", "predict", "explain", "postprocess"):
+            name, text = f"request_{stage}_seconds", f"{stage} request latency"
+            family = HistogramMetricFamily(name, text, labels=["model_name"])
+            for (of, model), found in self.stages.items():
+                if of == stage:
+                    found.add_to(family, [model])
+            yield family
+        labels = ["model_name", "protocol", "code"]
+        requests = CounterMetricFamily(
+            "wakeful_serving_requests", "Inference requests answered", labels=labels
+        )
+        for (model, protocol, code), count in self.requests.items():
+            requests.add_metric([model, protocol, str(code)], count)
+        yield requests
+        yield from self._of_batches()
+
+    def _of_batches(self) -> Iterator[Metric]:
+        reasons = CounterMetricFamily(
+            "wakeful_serving_batches", "Batches by why they closed", labels=["model_name", "reason"]
+        )
+        rows = HistogramMetricFamily("wakeful_serving_batch_rows", "Rows in a batch", labels=["model_name"])
+        queue = HistogramMetricFamily(
+            "wakeful_serving_queue_seconds", "Wait of a request for its batch", labels=["model_name"]
+        )
+        for model, found in self.batches.items():
+            for reason, count in found.reasons.items():
+                reasons.add_metric([model, reason.value], count)
+            found.rows.add_to(rows, [model])
+            found.queue_s.add_to(queue, [model])
+        yield from (reasons, rows, queue)
 
 
 class Metrics:
@@ -39,22 +136,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.stages = {
-            stage: Histogram(
-                f"request_{stage}_seconds",
-                f"{stage} request latency",
-                ["model_name"],
-                registry=self.registry,
-                buckets=STAGE_BUCKETS_S,
-            )
-            for stage in ("preprocess", "predict", "explain", "postprocess")
-        }
-        self.requests = Counter(
-            "wakeful_serving_requests",
-            "Inference requests answered",
-            ["model_name", "protocol", "code"],
-            registry=self.registry,
-        )
+        self._plain = _Plain()
+        self.registry.register(self._plain)
         self.in_flight = Gauge(
             "wakeful_serving_requests_in_flight", "Requests being answered now", registry=self.registry
         )
@@ -70,21 +153,19 @@ class Metrics:
         self.load_s = Gauge("wakeful_serving_load_seconds", "Time to load all models", registry=self.registry)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        self._observers: dict[tuple[str, str], Histogram] = {}
-        self._counters: dict[tuple[str, str, int], Counter] = {}
 
     def observe_stage(self, stage: str, model_name: str, seconds: float) -> None:
-        """Add one duration; any thread."""
-        key = (stage, model_name)
-        observer = self._observers.get(key)
-        if observer is None:
-            observer = self._observers[key] = self.stages[stage].labels(model_name)
-        observer.observe(seconds)
+        """Add one duration."""
+        self._plain.stages[stage, model_name].observe(seconds)
 
     def count(self, model_name: str, protocol: str, code: int) -> None:
         """Count one answered inference request."""
-        key = (model_name, protocol, code)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = self.requests.labels(model_name, protocol, str(code))
-        counter.inc()
+        self._plain.requests[model_name, protocol, code] += 1
+
+    def of_batches(self, model_name: str) -> BatchMetrics:
+        """The counts of one model's batches, always the same."""
+        found = self._plain.batches.get(model_name)
+        if found is None:
+            predict = self._plain.stages["predict", model_name]
+            found = self._plain.batches[model_name] = BatchMetrics(predict)
+        return found

@@ -1,25 +1,44 @@
-"""A bounded pool of daemon threads for CPU work, and the admission that keeps its queue bounded.
+"""A bounded pool of daemon threads for CPU work, and the count of places that keeps its queue bounded.
 
-The data plane enters ``admit`` for every call and ``run`` for sync model code. A thread cannot be stopped: work whose
-caller has gone or timed out keeps its place until it ends, so that the bound stays true. Daemon threads, because a
-model stuck in native code must not keep a drained process from ending (concurrent.futures joins its threads at exit).
+The data plane takes a place (``enter``) for every call and hands sync model code to ``start``. A thread cannot be
+stopped: work whose caller has gone keeps its place until it ends, so that the bound stays true. Daemon threads, because
+a model stuck in native code must not keep a drained process from ending (concurrent.futures joins its threads at exit).
+Waking the loop costs a system call and a hand-over of the interpreter's lock: a thread that has more to do wakes it
+once for everything that ended before the loop came to look.
 
-Invariant: at most ``threads`` jobs run and at most ``threads + max_waiting`` calls are admitted, at any time.
+Invariant: at most ``threads`` jobs run and at most ``threads + max_waiting`` places are taken, at any time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from types import TracebackType
 from typing import Any, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 
 T = TypeVar("T")
 RETRY_AFTER_S = 1.0
+
+
+class Job:
+    """One piece of work. ``settle`` gets (result, error) on the loop, whether or not anybody still waits."""
+
+    __slots__ = ("error", "is_unwanted", "result", "seconds", "settle", "work")
+
+    def __init__(self, work: Callable[[], Any], settle: Callable[[Job], None]) -> None:
+        self.work = work
+        self.settle = settle
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        """How long it ran."""
+        self.is_unwanted = False
+        """Set while it waits, it is not run."""
 
 
 class Pool:
@@ -29,15 +48,18 @@ class Pool:
         self.threads = threads
         self.max_calls = threads + max_waiting
         self.calls = 0
-        """Calls admitted and not yet ended, abandoned jobs that still run included."""
+        """Places taken, those of abandoned jobs that still run included."""
         self.rejected = 0
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._ended: deque[Job] = deque()
+        self._is_waking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._name = name
         self._started = 0
         self._idle = 0
 
-    def admit(self) -> _Admission:
-        """A context manager that holds one place. Raises ``FailureError`` (overloaded) when there is none."""
+    def enter(self) -> None:
+        """Take a place. Raises ``FailureError`` (overloaded) when there is none."""
         if self.calls >= self.max_calls:
             self.rejected += 1
             raise FailureError(
@@ -46,21 +68,41 @@ class Pool:
                 RETRY_AFTER_S,
             )
         self.calls += 1
-        return _Admission(self)
 
-    async def run(self, admission: _Admission, work: Callable[[], T]) -> T:
-        """The result of ``work``, run in a thread. On cancellation the thread goes on and keeps ``admission``."""
-        loop = asyncio.get_running_loop()
-        job = _Job(loop, loop.create_future(), work, admission)
-        admission.jobs += 1
+    def leave(self) -> None:
+        """Give a place back."""
+        self.calls -= 1
+
+    def start(self, job: Job) -> None:
+        """Run ``job`` in a thread, as soon as one is free. Event loop only."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
         if self._idle == 0 and self._started < self.threads:
             self._started += 1
             threading.Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True).start()
         else:
             self._idle -= 1
         self._jobs.put(job)
-        result: T = await job.future
-        return result
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, run in a thread under a place of its own. Cancelled, the thread goes on."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def settle(job: Job) -> None:
+            self.leave()
+            if not future.done():
+                if job.error is None:
+                    future.set_result(job.result)
+                else:
+                    future.set_exception(sayable(job.error))
+
+        self.enter()
+        job = Job(work, settle)
+        self.start(job)
+        try:
+            return await future
+        finally:
+            job.is_unwanted = True
 
     def close(self) -> None:
         """Let every thread end when it is free."""
@@ -69,72 +111,38 @@ class Pool:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            result: Any = None
-            error: BaseException | None = None
-            if not job.future.cancelled():
+            if not job.is_unwanted:
+                began = time.perf_counter()
                 try:
-                    result = job.work()
-                except BaseException as caught:  # whatever model code raises belongs to its caller
-                    error = caught
-            try:
-                job.loop.call_soon_threadsafe(self._settle, job, result, error)
-            except RuntimeError:  # the loop is closed: the process is ending and nobody waits
+                    job.result = job.work()
+                except BaseException as error:  # whatever model code raises belongs to its caller
+                    job.error = error
+                job.seconds = time.perf_counter() - began
+            self._ended.append(job)
+            del job
+            if not self._is_waking and not self._wake():
                 return
-            del job, result, error
 
-    def _settle(self, job: _Job, result: Any, error: BaseException | None) -> None:
-        self._idle += 1
-        job.admission.job_ended()
-        if job.future.done():
-            return
-        if error is None:
-            job.future.set_result(result)
-        elif isinstance(error, StopIteration | KeyboardInterrupt | SystemExit | asyncio.CancelledError):
-            job.future.set_exception(RuntimeError(f"model code raised {type(error).__name__}"))
-        else:
-            job.future.set_exception(error)
+    def _wake(self) -> bool:
+        """Have the loop settle what has ended. False when it is closed: the process is ending and nobody waits."""
+        self._is_waking = True
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._settle)
+        except RuntimeError:
+            return False
+        return True
 
-
-class _Job:
-    __slots__ = ("admission", "future", "loop", "work")
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        future: asyncio.Future[Any],
-        work: Callable[[], Any],
-        admission: _Admission,
-    ) -> None:
-        self.loop = loop
-        self.future = future
-        self.work = work
-        self.admission = admission
+    def _settle(self) -> None:
+        self._is_waking = False  # before the first look: what ends from here on wakes the loop again
+        while self._ended:
+            job = self._ended.popleft()
+            self._idle += 1
+            job.settle(job)
 
 
-class _Admission:
-    """One admitted call; its place is free again when the call has ended and none of its jobs runs."""
-
-    __slots__ = ("_ended", "_pool", "jobs")
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._ended = False
-        self.jobs = 0
-
-    def __enter__(self) -> _Admission:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended = True
-        if self.jobs == 0:
-            self._pool.calls -= 1
-
-    def job_ended(self) -> None:
-        self.jobs -= 1
-        if self._ended and self.jobs == 0:
-            self._pool.calls -= 1
-
-
-Admission = _Admission
+def sayable(error: BaseException) -> Exception:
+    """``error`` as an ordinary exception: model code's own exit or cancellation must not end the server's loop."""
+    if isinstance(error, StopIteration) or not isinstance(error, Exception):
+        return RuntimeError(f"model code raised {type(error).__name__}")
+    return error

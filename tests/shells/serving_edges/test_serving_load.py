@@ -12,7 +12,6 @@ from waiting_rig import until
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.serving.model import LoadError, Model
-from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
 
 WAIT = {"do": "wait"}
@@ -99,50 +98,6 @@ async def test_drain_is_bounded(start: Any, models: Any) -> None:
     model.gate.set()
     with pytest.raises(aiohttp.ClientError):
         await task
-
-
-async def test_pool_runs_no_more_than_its_threads() -> None:
-    pool = Pool(threads=2, max_waiting=10)
-    running: list[int] = []
-    peaks: list[int] = []
-
-    def work() -> int:
-        running.append(1)
-        peaks.append(len(running))
-        time.sleep(0.005)
-        running.pop()
-        return 7
-
-    async def one() -> int:
-        with pool.admit() as admission:
-            return await pool.run(admission, work)
-
-    assert await asyncio.gather(*(one() for _ in range(12))) == [7] * 12
-    assert max(peaks) <= 2
-    assert pool.calls == 0
-    pool.close()
-
-
-async def test_pool_skips_work_whose_caller_left_while_it_waited() -> None:
-    pool = Pool(threads=1, max_waiting=5)
-    done: list[str] = []
-
-    async def one(name: str, seconds: float) -> None:
-        def work() -> None:
-            time.sleep(seconds)
-            done.append(name)
-
-        with pool.admit() as admission:
-            await pool.run(admission, work)
-
-    first = asyncio.create_task(one("first", 0.05))
-    second = asyncio.create_task(one("second", 0))
-    await asyncio.sleep(0)
-    second.cancel()
-    await first
-    await until(lambda: pool.calls == 0)
-    assert done == ["first"]
-    pool.close()
 
 
 async def test_registry_tells_why_a_model_is_not_ready() -> None:
