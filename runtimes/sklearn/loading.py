@@ -22,13 +22,13 @@ import joblib
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
+from runtimes import model_file
 from wakeful.kit import logs
 from wakeful.serving.model import LoadError
 
 SAFE = (".skops",)
 CODE_BEARING = (".joblib", ".pkl", ".pickle")
 ACCEPTED = (*SAFE, *CODE_BEARING)
-SHOWN_FILES = 8
 DAMAGED = (
     EOFError,
     pickle.UnpicklingError,
@@ -61,39 +61,7 @@ def policy_of(value: str) -> PicklePolicy:
 
 def find(model_dir: Path) -> Path:
     """The model file in ``model_dir``, or ``model_dir`` itself. Raises ``LoadError`` that names what was found."""
-    if model_dir.is_file():
-        if model_dir.suffix.lower() in ACCEPTED:
-            return model_dir
-        raise LoadError(
-            f"{model_dir} is a file, not a folder with a model file: let storageUri name the folder that holds it"
-        )
-    if not model_dir.is_dir():
-        raise LoadError(
-            f"model folder {model_dir} does not exist: was the model downloaded or the claim mounted?"
-        )
-    try:
-        found = sorted(path for path in model_dir.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise LoadError(f"model folder {model_dir} cannot be read: {error.strerror}") from error
-    candidates = [path for path in found if path.suffix.lower() in ACCEPTED and path.is_file()]
-    if len(candidates) == 1:
-        return _inside(candidates[0], model_dir)
-    names = ", ".join(path.name + "/" * path.is_dir() for path in found[:SHOWN_FILES])
-    names += ", ..." if len(found) > SHOWN_FILES else ""
-    if candidates:
-        raise LoadError(
-            f"the model folder holds {len(candidates)} model files "
-            f"({', '.join(p.name for p in candidates[:SHOWN_FILES])}): leave exactly one"
-        )
-    raise LoadError(
-        f"no model file in the model folder: expected one of *{', *'.join(ACCEPTED)}, found {names or 'nothing'}"
-    )
-
-
-def _inside(path: Path, folder: Path) -> Path:
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise LoadError(f"{path.name} is a link to a place outside {folder}: copy the file instead")
-    return path
+    return model_file.find(model_dir, ACCEPTED)
 
 
 def load(path: Path, policy: PicklePolicy) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 KUBELET_FILE = "/dev/termination-log"
@@ -23,11 +23,25 @@ MAX_BYTES = 4096
 def fail(sentence: str, status: int, environ: Mapping[str, str]) -> int:
     """Leave ``sentence`` (made one line) behind; returns ``status`` for the caller to exit with."""
     line = " ".join(sentence.split())
-    file = Path(environ.get("WAKEFUL_TERMINATION_LOG") or KUBELET_FILE)
-    with contextlib.suppress(OSError):
-        if file.exists() or "WAKEFUL_TERMINATION_LOG" in environ:
-            file.write_bytes(line.encode(errors="replace")[:MAX_BYTES])
+    _write(line, environ)
     sys.stdout.flush()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
     return status
+
+
+@contextlib.contextmanager
+def standing(sentence: str, environ: Mapping[str, str]) -> Iterator[None]:
+    """Have ``sentence`` as termination message inside the block: for work whose failure may end the process at once."""
+    _write(sentence, environ)
+    try:
+        yield
+    finally:
+        _write("", environ)
+
+
+def _write(line: str, environ: Mapping[str, str]) -> None:
+    file = Path(environ.get("WAKEFUL_TERMINATION_LOG") or KUBELET_FILE)
+    with contextlib.suppress(OSError):
+        if file.exists() or "WAKEFUL_TERMINATION_LOG" in environ:
+            file.write_bytes(line.encode(errors="replace")[:MAX_BYTES])

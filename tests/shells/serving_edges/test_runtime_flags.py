@@ -21,8 +21,8 @@ def test_a_runtime_adds_its_own_flags() -> None:
         nthread=3, http_port=1
     )
     assert settings.parse([], Threaded).settings.nthread == 1
-    with pytest.raises(settings.SettingsError, match="nthread must be from 1"):
-        settings.parse(["--nthread=0"], Threaded)
+    with pytest.raises(settings.SettingsError, match="nthread must be from 0"):
+        settings.parse(["--nthread=-1"], Threaded)
     with pytest.raises(settings.SettingsError, match="known: .*nthread"):
         settings.parse(["--nope=0"], Threaded)
 

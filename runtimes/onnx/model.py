@@ -1,0 +1,113 @@
+"""An ONNX model as a ``Model``, computed by ONNX Runtime on processors.
+
+V2 with the model's own names, shapes and datatypes; V1 rows where they can be made into them. The heavy import
+(onnxruntime) happens with this module. A model may keep weights in files beside it; ``external`` lets in only those
+inside its folder. Left out: custom operators, and sequences and maps but the one that converted classifiers answer.
+
+Invariant: the session is only read while it serves: ``run`` is safe in several threads and lets the interpreter go.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from runtimes import model_file, processors
+from runtimes.onnx import tensors
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.protocol import arrays, v1
+from wakeful.core.protocol.oip import InferRequest, InferResponse
+from wakeful.serving.model import Context, Model, TensorSpec
+
+ACCEPTED = (".onnx",)
+REPOSITORY_DEPTH = 2
+ERRORS_ONLY = 3
+"""ONNX Runtime's severity from which it writes to stderr: its warnings are about graphs, nothing a server's user can change."""
+OUT_OF_MEMORY = ("AllocateRaw", "bad_alloc", "Failed to allocate")
+"""Words of ONNX Runtime where an answer would be larger than memory."""
+
+
+class OnnxModel(Model):
+    """One ONNX model of ``model_dir``."""
+
+    def __init__(self, name: str, model_dir: Path, nthread: int) -> None:
+        super().__init__(name)
+        self._model_dir = model_dir
+        self._nthread = nthread
+        self._session: onnxruntime.InferenceSession | None = None
+        self._inputs: dict[str, TensorSpec] = {}
+        self._outputs: dict[str, TensorSpec] = {}
+
+    def load(self) -> None:
+        path = model_file.find(self._model_dir, ACCEPTED, descend=REPOSITORY_DEPTH)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = self._nthread or processors.usable()
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        with model_file.reading(path, "ONNX Runtime"):
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._inputs = {
+            node.name: tensors.spec_of(node.name, node.type, node.shape) for node in session.get_inputs()
+        }
+        self._outputs = {
+            node.name: tensors.spec_of(node.name, node.type, node.shape) for node in session.get_outputs()
+        }
+        self._session = session
+
+    def unload(self) -> None:
+        self._session = None
+
+    def platform(self) -> str:
+        return "onnxruntime_onnx"
+
+    def inputs(self) -> list[TensorSpec]:
+        return list(self._inputs.values())
+
+    def outputs(self) -> list[TensorSpec]:
+        return list(self._outputs.values())
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        if isinstance(payload, InferRequest):
+            asked = [output.name for output in payload.outputs if output.name in self._outputs]
+            results = self._run(tensors.of_request(payload, self._inputs), asked)
+            return InferResponse([arrays.from_array(name, array) for name, array in results.items()])
+        if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
+            payload = v1.decode_object(payload)
+        rows = v1.rows(payload)
+        results = self._run(tensors.of_rows(rows, self._inputs), [])
+        return {"predictions": _by_row(results, len(rows))}
+
+    def _run(self, inputs: tensors.Arrays, outputs: list[str]) -> tensors.Arrays:
+        session = self._session
+        assert session is not None
+        names = outputs or list(self._outputs)
+        try:
+            results = session.run(names, inputs)
+        except Exception as error:
+            text = " ".join(str(error).split())[:300]
+            if any(word in text for word in OUT_OF_MEMORY):
+                raise FailureError(FailureKind.INTERNAL, f"the model found no memory: {text}") from error
+            # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
+            raise InvalidError(f"the model cannot compute this input: {text}") from error
+        return {name: _array(result) for name, result in zip(names, results, strict=True)}
+
+
+def _array(result: Any) -> Any:
+    """An output as an array; maps by class (one a row) become a row of their values, in the order of the classes."""
+    if not isinstance(result, list):
+        return np.asarray(result)
+    return np.array([[row[key] for key in sorted(row)] for row in result], dtype=np.float32)
+
+
+def _by_row(results: tensors.Arrays, count: int) -> Any:
+    """V1's predictions: the only output's values a row; objects by output name a row, where there are several."""
+    plain = {name: array.tolist() for name, array in results.items()}
+    if len(plain) == 1:
+        return next(iter(plain.values()))
+    if any(not isinstance(values, list) or len(values) != count for values in plain.values()):
+        return plain
+    return [{name: values[place] for name, values in plain.items()} for place in range(count)]
