@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from standalone.gateway.measures import Measures
 from standalone.gateway.pods_pool import Address, Pool
 from standalone.gateway.settings import Limits
 from standalone.layout import Layout
-from wakeful.kit import httpserver, lifecycle, logs
+from wakeful.kit import httpserver, lifecycle, logs, tracing
 from wakeful.kit.kube import KubeClient, read_kubeconfig
 
 KUBECONFIG_POLL_S = 0.1
@@ -47,7 +48,8 @@ async def main(options: argparse.Namespace) -> int:
     async with AutoscalerClient(layout.socket("autoscaler")) as autoscaler:
         fleet = Fleet(limits, autoscaler)
         events = Pool(Address(path=str(layout.socket("eventing"))), limits)
-        engine = Engine(fleet, limits, events, measures)
+        tracer = tracing.from_environ(os.environ, "wakeful-gateway")
+        engine = Engine(fleet, limits, events, measures, tracer)
         front = Front(limits, engine.serve)
         try:
             port = await front.listen(options.port, options.listen_fd or ())
@@ -71,6 +73,8 @@ async def main(options: argparse.Namespace) -> int:
             await fleet.close()
             events.close()
             await runner.cleanup()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
     return 0
 
 

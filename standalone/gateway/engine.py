@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable
 
 from activator_hooks.hold import HoldFullError, WakeFailedError
 from activator_hooks.timeline import Timeline
-from standalone.gateway import explain, replies, routing
+from standalone.gateway import explain, replies, routing, spans
 from standalone.gateway.deadlines import Deadlines
 from standalone.gateway.exchange import DialError, Exchange, Head, PodError
 from standalone.gateway.fleet import Fleet
@@ -26,6 +26,7 @@ from standalone.gateway.podview import RevisionView
 from standalone.gateway.revision import Revision
 from standalone.gateway.settings import Limits
 from wakeful.kit import logs
+from wakeful.kit.tracing import Tracer
 
 TIMELINES = 256
 EVENT_SERVICE = "broker-ingress.knative-eventing"
@@ -37,11 +38,14 @@ HEALTH_AGENTS = (b"kube-probe/", b"Knative-Activator-Probe", b"Knative-Autoscali
 class Engine:
     """The data path's decisions."""
 
-    def __init__(self, fleet: Fleet, limits: Limits, events: Pool, measures: Measures) -> None:
+    def __init__(
+        self, fleet: Fleet, limits: Limits, events: Pool, measures: Measures, tracer: Tracer | None = None
+    ) -> None:
         self._fleet = fleet
         self._limits = limits
         self._events = events
         self._measures = measures
+        self.tracer = tracer
         fleet.on_gone = measures.forget
         self._log = logs.get("gateway")
         self.timelines: deque[Timeline] = deque(maxlen=TIMELINES)
@@ -54,9 +58,13 @@ class Engine:
         started = loop.time()
         passage = Passage(exchange, Deadlines(task, started), [])
         revision: Revision | None = None
+        span = None
         try:
             revision = await self._find(exchange, passage)
             if revision is not None:
+                span = spans.begin(self.tracer, exchange.head, revision)
+                if span is not None:
+                    passage.appended.append((b"traceparent", span.traceparent.encode()))
                 await passage.to_revision(revision)
         except asyncio.CancelledError:
             if not passage.deadlines.expired:
@@ -68,6 +76,8 @@ class Engine:
             self._fail(exchange, passage, revision, error)
         finally:
             passage.deadlines.stop()
+            if span is not None:
+                spans.end(span, passage.status or 500, passage.was_held, passage.timeline)
         self._note(exchange, passage, revision, loop.time() - started)
 
     def _note(self, exchange: Exchange, passage: Passage, revision: Revision | None, took_s: float) -> None:

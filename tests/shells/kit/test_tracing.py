@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
 from collections.abc import AsyncIterator
 
-import http_rig
 import pytest
-from aiohttp import web
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+import spans_rig
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from wakeful.kit import tracing
@@ -21,19 +18,8 @@ PARENT = "b7ad6b7169203331"
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[tuple[str, list[Span]]]:
-    seen: list[Span] = []
-
-    async def handle(request: web.Request) -> web.Response:
-        body = await request.read()
-        if body[:2] == b"\x1f\x8b":
-            body = gzip.decompress(body)
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                seen.extend(scope.spans)
-        return web.Response()
-
-    async with http_rig.serving(handle) as url:
-        yield url, seen
+    async with spans_rig.receiving() as found:
+        yield found
 
 
 def tracer_to(url: str, monkeypatch: pytest.MonkeyPatch) -> tracing.Tracer:
