@@ -108,6 +108,11 @@ class AsyncInferenceClient:
         length = received.headers.get(oip_binary.HEADER.lower())
         return Answer(v2_messages.decode(received.body, length), received.headers)
 
+    async def send(self, call: Call) -> Received:
+        """Any other HTTP call of this server, with the same deadlines, repeats and failures."""
+        self._refuse_grpc("an HTTP call")
+        return await self._http.call(call)
+
     async def is_live(self) -> bool:
         """Whether the server answers and says that it lives."""
         return await self._asks("/v2/health/live", "live")

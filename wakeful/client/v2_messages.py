@@ -16,7 +16,7 @@ import numpy as np
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import arrays, oip, oip_binary
-from wakeful.core.protocol.problem import shown
+from wakeful.core.protocol.problem import parse_json, shown
 
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
@@ -54,7 +54,7 @@ def _tensor(name: str, value: Any) -> oip.Tensor:
 
 
 def encode(request: oip.InferRequest, is_binary: bool) -> tuple[bytes, dict[str, str]]:
-    """(body, headers) of ``request``. Binary: every array goes as raw bytes, and the answer is asked for as such."""
+    """(body, headers) of ``request``. Binary: every array goes as raw bytes, and then the answer is asked for as such."""
     raw: list[bytes] = []
     inputs = []
     for tensor in request.inputs:
@@ -76,7 +76,7 @@ def encode(request: oip.InferRequest, is_binary: bool) -> tuple[bytes, dict[str,
     head: dict[str, Any] = {"inputs": inputs}
     if request.id is not None:
         head["id"] = request.id
-    wants_binary = is_binary or bool(raw)
+    wants_binary = bool(raw)
     parameters = dict(request.parameters)
     if request.outputs:
         head["outputs"] = [_output(output, wants_binary) for output in request.outputs]
@@ -102,7 +102,7 @@ def decode(body: bytes, json_bytes: str | None) -> oip.InferResponse:
     view = memoryview(body)
     try:
         length = len(body) if json_bytes is None else oip_binary.header_length(json_bytes, len(body))
-        head = oip.parse_json(view[:length], "the answer")
+        head = parse_json(view[:length], "the answer")
     except FailureError as error:
         raise _broken(str(error)) from error
     if not isinstance(head, dict) or not isinstance(head.get("outputs"), list):
@@ -162,7 +162,8 @@ def _raw(tensor: oip.Tensor, content: memoryview) -> Any:
 
 def _elements(tensor: oip.Tensor, content: memoryview) -> list[bytes]:
     """BYTES: each element is a 4-byte little-endian length and the content."""
-    elements, offset = [], 0
+    elements: list[bytes] = []
+    offset = 0
     while offset < len(content):
         start = offset + 4
         end = start + int.from_bytes(content[offset:start], "little")

@@ -1,8 +1,7 @@
 """The flags of every model server: KServe's names, our few, loaded once by a runtime's ``__main__``.
 
 ``--name value``, ``--name=value``, ``-`` and ``_`` alike; the last one wins, because the node appends its own flags.
-KServe flags whose subject does not exist here yet are accepted and named in one log line; those that would change
-the answer (a transformer's ``--predictor_host``) are refused instead of ignored.
+KServe flags whose subject does not exist here yet are accepted and named in one log line.
 
 Invariant: an unknown flag, a missing value or a value of the wrong type ends start-up with one sentence.
 """
@@ -10,8 +9,8 @@ Invariant: an unknown flag, a missing value or a value of the wrong type ends st
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar, get_type_hints, overload
 
 
@@ -51,21 +50,27 @@ class Settings:
     """Seconds that requests in flight get after SIGTERM: below the 30 s after which a kubelet kills."""
     drain_quiet_s: float = 0.25
     """Seconds without a request after which a draining server closes: whoever sends hears of its end a little later."""
+    predictor_host: str = ""
+    """Host (and port) of the predictor that transformers and explainers ask; '' for a predictor."""
+    predictor_protocol: str = "v1"
+    """How the predictor is spoken to: v1, v2 or grpc-v2."""
+    predictor_use_ssl: bool = False
+    """Whether the predictor is called over TLS."""
+    predictor_request_timeout_seconds: float = 600.0
+    """Most seconds one call of the predictor may take, waiting for a cold one included; the request's own deadline counts too."""
+    predictor_request_retries: int = 2
+    """How often a call that the predictor did not begin (no connection, 429 or 503 with Retry-After) is repeated."""
 
 
 IGNORED = frozenset(
     {
         "workers", "grpc_port", "grpc_max_send_message_length", "grpc_max_receive_message_length", "enable_grpc",
         "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
-        "configure_logging", "protocol", "predictor_protocol", "predictor_use_ssl",
-        "predictor_request_timeout_seconds", "predictor_request_retries", "enable_predictor_health_check", "nthread",
+        "configure_logging", "protocol", "enable_predictor_health_check", "nthread",
     }
 )  # fmt: skip
 """KServe's flags that are accepted without effect (docs/reference/parity.md says which matter)."""
 
-REFUSED = {
-    "predictor_host": "a model server that forwards to a predictor (transformer) is not part of this version",
-}
 BARE = frozenset(
     {"enable_repository", "enable_grpc", "enable_docs_url", "enable_latency_logging", "predictor_use_ssl"}
 )
@@ -100,8 +105,6 @@ def parse(argv: Sequence[str], kind: type[Any] = Settings) -> Parsed[Any]:
         name, value, place = _next_flag(argv, place)
         if name in types:
             values[name] = _convert(name, value, types[name])
-        elif name in REFUSED:
-            raise SettingsError(f"--{name} is refused: {REFUSED[name]}")
         elif name in IGNORED:
             ignored.append(name)
         else:
@@ -114,6 +117,20 @@ def parse(argv: Sequence[str], kind: type[Any] = Settings) -> Parsed[Any]:
     if not settings.model_name or "/" in settings.model_name:
         raise SettingsError(f"--model_name {settings.model_name!r} cannot be part of a URL: leave out '/'")
     return Parsed(settings, tuple(ignored))
+
+
+def in_pod(settings: S, environ: Mapping[str, str]) -> S:
+    """``settings`` where Knative (or the node of one machine) says by environment on which port and address to listen.
+
+    ``PORT`` counts only beside ``K_REVISION``: it is where requests and probes will come, whatever the flag says.
+    """
+    changes: dict[str, Any] = {}
+    port = environ.get("PORT", "")
+    if "K_REVISION" in environ and port.isascii() and port.isdigit() and 0 < int(port) < 65536:
+        changes["http_port"] = int(port)
+    if environ.get("WAKEFUL_HTTP_ADDRESS") and settings.http_address == Settings().http_address:
+        changes["http_address"] = environ["WAKEFUL_HTTP_ADDRESS"]
+    return replace(settings, **changes)
 
 
 def _next_flag(argv: Sequence[str], place: int) -> tuple[str, str, int]:
@@ -144,7 +161,13 @@ def _convert(name: str, value: str, kind: type) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise SettingsError(f"--{name} takes {wanted}, got {value!r}") from None
-    low = 0 if name in ("http_port", "max_queue") else 1 if kind is int else 0.0
+    low = (
+        0
+        if name in ("http_port", "max_queue", "nthread", "predictor_request_retries")
+        else 1
+        if kind is int
+        else 0.0
+    )
     high = 65535 if name == "http_port" else 2**53
     if not low <= number <= high:
         raise SettingsError(f"--{name} must be from {low} to {high}, got {value!r}")
