@@ -1,16 +1,21 @@
 """A real S3 server for scenarios (moto's, from hack/s3-server), on an address that pods can reach.
 
-Started once a session by test_storage. It holds its buckets in memory and ends with the session.
+Started once a session by test_storage. It holds its buckets in memory and ends with the session. Signatures are checked:
+the server has one user, made at its start, and refuses every other key.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +25,27 @@ from minio import Minio
 from e2e.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
-ACCESS_KEY, SECRET_KEY = "e2e-user", "e2e-secret"
+USER = "e2e"
+MAY_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """A running server; ``endpoint`` is HOST:PORT."""
+    """A running server; ``endpoint`` is HOST:PORT, ``key`` and ``secret`` are its only user's."""
 
     endpoint: str
-    client: Minio
+    key: str
+    secret: str
+
+    @property
+    def client(self) -> Minio:
+        return Minio(self.endpoint, self.key, self.secret, secure=False, region="us-east-1")
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
-        if not self.client.bucket_exists(bucket):
-            self.client.make_bucket(bucket)
-        self.client.put_object(bucket, key, io.BytesIO(data), len(data))
+        client = self.client
+        if not client.bucket_exists(bucket):
+            client.make_bucket(bucket)
+        client.put_object(bucket, key, io.BytesIO(data), len(data))
 
 
 @contextlib.contextmanager
@@ -52,11 +64,51 @@ def serving(host: str) -> Iterator[S3]:
     try:
         until(lambda: _listens(host, port) or process.poll() is not None, 60, "the S3 server to listen")
         assert process.poll() is None, "the S3 server ended at start"
-        client = Minio(f"{host}:{port}", ACCESS_KEY, SECRET_KEY, secure=False, region="us-east-1")
-        yield S3(f"{host}:{port}", client)
+        yield _with_a_user(f"{host}:{port}")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(10)
+
+
+def _with_a_user(endpoint: str) -> S3:
+    """Make the user and its key; from then on the server checks who asks."""
+    _manage(endpoint, Action="CreateUser", UserName=USER)
+    made = _manage(endpoint, Action="CreateAccessKey", UserName=USER)
+    _manage(
+        endpoint,
+        Action="PutUserPolicy",
+        UserName=USER,
+        PolicyName="all",
+        PolicyDocument=json.dumps(MAY_ALL),
+    )
+    _post(endpoint, "/moto-api/reset-auth", "0", {})
+    key, secret = (_between(made, tag) for tag in ("AccessKeyId", "SecretAccessKey"))
+    return S3(endpoint, key, secret)
+
+
+def _manage(endpoint: str, **words: str) -> str:
+    """One call of the identity service, which shares the port: the scope of the signature tells them apart."""
+    scope = "Credential=nobody/20260101/us-east-1/iam/aws4_request"
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=none",
+    }
+    return _post(endpoint, "/", urllib.parse.urlencode({"Version": "2010-05-08", **words}), headers)
+
+
+def _post(endpoint: str, path: str, body: str, headers: dict[str, str]) -> str:
+    with contextlib.closing(http.client.HTTPConnection(endpoint, timeout=30)) as link:
+        link.request("POST", path, body, headers)
+        answer = link.getresponse()
+        text = answer.read().decode()
+    assert answer.status == 200, f"the S3 server: POST {path}: {answer.status} {text}"
+    return text
+
+
+def _between(text: str, tag: str) -> str:
+    found = re.search(f"<{tag}>(.*?)</{tag}>", text)
+    assert found is not None, f"no {tag} in {text}"
+    return found[1]
 
 
 def _listens(host: str, port: int) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from e2e import iris, manifests
 from e2e.dumps import Dumps
 from e2e.homes.port import Access, Home
 from e2e.kube import Kube
 from e2e.test_iris import names_of
 from e2e.web import Ingress
+
+OWN_IMAGE = "dev.local/e2e/own-model:1"
 
 
 def test_a_custom_model(kube: Kube, ingress: Ingress, namespace: str, access: Access) -> None:
@@ -19,6 +23,28 @@ def test_a_custom_model(kube: Kube, ingress: Ingress, namespace: str, access: Ac
     answer = ingress.call(url + "/v1/models/doubles:predict", {"instances": [[1.0, 2.0]]})
     assert (answer.status, answer.json()) == (200, {"predictions": [[3.0, 6.0]]})
     kube.kubectl("delete", "isvc", "doubles", "-n", namespace)
+
+
+def test_a_custom_model_in_an_image_of_its_own(
+    kube: Kube, ingress: Ingress, namespace: str, home: tuple[Home, Access]
+) -> None:
+    """No command, no program text: the image alone says what runs."""
+    if not home[0].can_make_images:
+        pytest.skip("images of a cluster given by --kubeconfig are not ours to load")
+    home[0].provide_image(OWN_IMAGE, manifests.PROGRAMS / "doubles.py")
+    container = {
+        "name": "kserve-container",
+        "image": OWN_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [{"name": "FACTOR", "value": "5"}],
+        "resources": manifests.SMALL,
+        "securityContext": manifests.RESTRICTED,
+    }
+    kube.apply(manifests.inference_service(namespace, "own", {"minReplicas": 1, "containers": [container]}))
+    url = kube.until_ready("InferenceService", namespace, "own")["status"]["url"]
+    answer = ingress.call(url + "/v1/models/doubles:predict", {"instances": [[1.0, 2.0]]})
+    assert (answer.status, answer.json()) == (200, {"predictions": [[5.0, 10.0]]})
+    kube.kubectl("delete", "isvc", "own", "-n", namespace)
 
 
 def test_a_transformer_before_a_predictor(

@@ -26,6 +26,9 @@ CHILDREN = (
     "Pod",
 )
 SETTLE_S = 90
+BACK_S = 150
+"""After a power cut: a node's pods are all made again at the same time."""
+POWER_LIMIT_S = 480
 FEW = 20
 """Requests that there must have been at least, for zero failed ones to mean anything."""
 
@@ -42,14 +45,15 @@ class Healthy:
         predictor: Obj = {"minReplicas": 1, "containers": [container]}
         self.kube.apply(manifests.inference_service(self.namespace, name, predictor))
 
-    def url(self) -> str:
-        found: str = self.kube.until_ready("InferenceService", self.namespace, "steady")["status"]["url"]
+    def url(self, limit_s: float = SETTLE_S) -> str:
+        isvc = self.kube.until_ready("InferenceService", self.namespace, "steady", limit_s)
+        found: str = isvc["status"]["url"]
         return found
 
-    def until_only(self, word: str) -> None:
-        url = self.url()
+    def until_only(self, word: str, limit_s: float = SETTLE_S) -> None:
+        url = self.url(limit_s)
         until(
-            lambda: self.ingress.count(url, 20), SETTLE_S, f"only {word!r}", lambda seen: set(seen) == {word}
+            lambda: self.ingress.count(url, 20), limit_s, f"only {word!r}", lambda seen: set(seen) == {word}
         )
 
     def left(self, name: str = "steady") -> list[str]:
@@ -156,6 +160,27 @@ def test_node_agent_restarted(healthy: Healthy, kube: Kube, namespace: str) -> N
         lambda found: len(found) == 1 and found != [name],
     )
     healthy.until_only(word + "+")
+
+
+@pytest.mark.timeout(POWER_LIMIT_S)
+def test_power_cut(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    """Every process dies at once: what was acknowledged a moment before holds, what was going goes."""
+    can_kill(healthy, Part.EVERYTHING)
+    healthy.apply("gone", "going")
+    kube.until_ready("InferenceService", namespace, "going")
+    kube.kubectl("delete", "isvc", "going", "-n", namespace, "--wait=false")
+    healthy.apply("powered")
+    generation = kube.get("InferenceService", namespace, "steady")["metadata"]["generation"]
+    healthy.home.kill(Part.EVERYTHING)
+    healthy.until_only("powered", BACK_S)
+    assert kube.get("InferenceService", namespace, "steady")["metadata"]["generation"] == generation
+    until(lambda: healthy.left("going"), BACK_S, "what was going to be gone", lambda left: left == [])
+    labels = {"serving.kserve.io/inferenceservice": "steady"}
+    until(lambda: kube.pods(namespace, labels), SETTLE_S, "one pod", lambda found: len(found) == 1)
+    assert len(kube.items("KnativeService", namespace)) == 1
+    healthy.apply("working", "made-after")
+    kube.until_ready("InferenceService", namespace, "made-after")
+    kube.kubectl("delete", "isvc", "made-after", "-n", namespace)
 
 
 def test_nothing_is_left_of_a_deleted_model(healthy: Healthy, kube: Kube, namespace: str) -> None:

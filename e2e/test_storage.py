@@ -28,6 +28,13 @@ def store(access: Access, trained: iris.Trained) -> Iterator[s3.S3]:
 
 @pytest.fixture(scope="module")
 def account(kube: Kube, namespace: str, store: s3.S3) -> str:
+    """The name of an account that may read."""
+    kube.apply(*with_credentials(namespace, ACCOUNT, store))
+    allow_reading(kube, namespace)
+    return ACCOUNT
+
+
+def with_credentials(namespace: str, name: str, store: s3.S3) -> tuple[Obj, Obj]:
     """A ServiceAccount that names a Secret with KServe's annotations."""
     notes = {
         "serving.kserve.io/s3-endpoint": store.endpoint,
@@ -37,18 +44,16 @@ def account(kube: Kube, namespace: str, store: s3.S3) -> str:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "s3", "namespace": namespace, "annotations": notes},
-        "stringData": {"AWS_ACCESS_KEY_ID": s3.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY},
+        "metadata": {"name": f"{name}-s3", "namespace": namespace, "annotations": notes},
+        "stringData": {"AWS_ACCESS_KEY_ID": store.key, "AWS_SECRET_ACCESS_KEY": store.secret},
     }
     account = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {"name": ACCOUNT, "namespace": namespace},
-        "secrets": [{"name": "s3"}],
+        "metadata": {"name": name, "namespace": namespace},
+        "secrets": [{"name": f"{name}-s3"}],
     }
-    kube.apply(secret, account)
-    allow_reading(kube, namespace)
-    return ACCOUNT
+    return secret, account
 
 
 def allow_reading(kube: Kube, namespace: str) -> None:
@@ -104,6 +109,27 @@ def test_a_wrong_source_is_told_with_its_reason(
         failure["lastFailureInfo"].pop("time", None)
         dumps.add(f"{name}: modelStatus", failure, names)
     kube.kubectl("delete", "isvc", *WRONG, "-n", namespace)
+
+
+WRONG_KEYS = {
+    "badkey": ({"key": "AKIANOBODY"}, "InvalidAccessKeyId"),
+    "badsecret": ({"secret": "guessed"}, "SignatureDoesNotMatch"),
+}
+
+
+def test_wrong_credentials_are_told_with_their_reason(
+    kube: Kube, namespace: str, account: str, store: s3.S3, dumps: Dumps
+) -> None:
+    """A key that the store does not know, and a secret that is not its own; neither is shown again."""
+    for name, (change, _) in WRONG_KEYS.items():
+        kube.apply(*with_credentials(namespace, name, dataclasses.replace(store, **change)))
+        kube.apply(from_source(namespace, name, "s3://models/iris/v1", name))
+    for name, (_, word) in WRONG_KEYS.items():
+        told = until_told(kube, namespace, name, word)
+        assert (told.status, told.reason) == ("False", "RevisionFailed"), told
+        assert not any(value in told.message for value in ("guessed", store.secret)), told
+        dumps.add(f"{name}: PredictorReady", dataclasses.asdict(told), Names(namespace, store.endpoint))
+    kube.kubectl("delete", "isvc", *WRONG_KEYS, "-n", namespace)
 
 
 def test_a_claim_that_is_not_there(kube: Kube, namespace: str, dumps: Dumps) -> None:

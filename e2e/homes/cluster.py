@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.homes import image
 from e2e.homes.port import Access, HomeError, Part
 from e2e.kube import Kube, Obj
 from e2e.waiting import until
@@ -30,7 +31,8 @@ CONTROLLER = "wakeful-controller"
 PYTHON_IMAGE = "dev.local/wakeful/sklearn:0.1.0"
 UP_LIMIT_S = 45 * 60
 BUILD_LIMIT_S = 30 * 60
-COMPONENTS = {Part.API_SERVER: "apiserver", Part.NODE: "kubelet"}
+IMAGES = ROOT / "build" / "images"
+COMPONENTS = {Part.API_SERVER: "apiserver", Part.NODE: "kubelet", Part.EVERYTHING: "node"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class ClusterHome:
         self._kube: Kube | None = None
         self._made: list[str] = []
         self.parts = frozenset({Part.CONTROLLER}) if found else frozenset(Part)
+        self.can_make_images = found is None
 
     def start(self) -> Access:
         found = self._found or _start_cluster()
@@ -88,6 +91,15 @@ class ClusterHome:
         self.kube.apply(_volume(name, folder, namespace, claim))
         self._made.append(name)
 
+    def provide_image(self, name: str, program: Path) -> None:
+        """One layer on our scikit-learn image, loaded into the node."""
+        if not self.can_make_images:
+            raise HomeError("images cannot be loaded into this cluster from here")
+        archive = self._volumes / "image.tar"
+        image.write(IMAGES / "sklearn.tar", program, name, archive)
+        _run([TOOL, "load", str(archive)], 240)
+        archive.unlink()
+
     def kill(self, part: Part) -> None:
         if part is Part.CONTROLLER:
             selector = f"app.kubernetes.io/name={CONTROLLER}"
@@ -98,6 +110,9 @@ class ClusterHome:
         if part not in self.parts:
             raise HomeError(f"the {part} of this cluster cannot be restarted from here")
         _run([TOOL, "restart", COMPONENTS[part]], 240)
+        if part is Part.EVERYTHING:
+            _run([TOOL, "up"], 240)  # returns when Knative's programs and the ingress are there again
+            self._wait_for_controller()
 
     @contextlib.contextmanager
     def second_controller(self) -> Iterator[None]:
@@ -169,9 +184,8 @@ def _start_cluster() -> Found:
 
 def _load_images() -> str:
     """Build the images and load them into the node; a digest of all of them."""
-    folder = ROOT / "build" / "images"
-    _run([str(ROOT / "hack" / "images"), "build", "--output", str(folder)], BUILD_LIMIT_S, is_shown=True)
-    archives = sorted(folder.glob("*.tar"))
+    _run([str(ROOT / "hack" / "images"), "build", "--output", str(IMAGES)], BUILD_LIMIT_S, is_shown=True)
+    archives = sorted(IMAGES.glob("*.tar"))
     _run([TOOL, "load", *map(str, archives)], 600, is_shown=True)
     state = hashlib.sha256()
     for path in archives:

@@ -20,6 +20,8 @@ class Part(StrEnum):
     API_SERVER = "apiserver"
     NODE = "node"
     """The agent that runs the pods: the kubelet, or our own node process. Its pods live on."""
+    EVERYTHING = "everything"
+    """A power cut: every process of the platform and every pod at once. What was stored is all that is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Home(Protocol):
     name: str
     parts: frozenset[Part]
     """What ``kill`` can end here."""
+    can_make_images: bool
+    """Whether ``provide_image`` works here."""
 
     def start(self) -> Access:
         """Start the platform, or find it; returns when it is ready. Raises ``HomeError``."""
@@ -54,6 +58,9 @@ class Home(Protocol):
 
     def provide_volume(self, namespace: str, claim: str) -> None:
         """See to it that the claim, which is about to be made, can be bound."""
+
+    def provide_image(self, name: str, program: Path) -> None:
+        """Make the image NAME:TAG known to the nodes: a user's Python program on our base. Raises ``HomeError``."""
 
     def kill(self, part: Part) -> None:
         """End a part with SIGKILL and return when its successor answers. Raises ``HomeError``."""

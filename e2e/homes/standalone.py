@@ -23,6 +23,7 @@ from e2e.waiting import until
 from standalone import instance
 from standalone.layout import Layout
 from standalone.processes import OPERATOR_NAMESPACE
+from wakeful.kit import files
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0
@@ -34,6 +35,7 @@ class StandaloneHome:
 
     name = "standalone"
     parts = frozenset(Part)
+    can_make_images = True
 
     def __init__(self) -> None:
         self._layout = Layout(Path(tempfile.mkdtemp(prefix="wk-e2e-")))
@@ -74,7 +76,17 @@ class StandaloneHome:
     def provide_volume(self, namespace: str, claim: str) -> None:
         """Nothing to do: every claim gets a folder."""
 
+    def provide_image(self, name: str, program: Path) -> None:
+        """An entry of the data directory's image table: what an image is on this machine."""
+        entry = {"pattern": name, "argv": ["{python}", str(program)]}
+        files.write_atomic(
+            self._layout.data_dir / "images.yaml", json.dumps({"images": [entry]}).encode(), 0o600
+        )
+
     def kill(self, part: Part) -> None:
+        if part is Part.EVERYTHING:
+            self._cut_the_power()
+            return
         old = self._record().processes[part.value]
         old.send(signal.SIGKILL)
         until(lambda: self._record().processes[part.value] != old, 30, f"a new {part.value}")
@@ -91,6 +103,21 @@ class StandaloneHome:
             60,
             f"{part.value} to be back",
         )
+
+    def _cut_the_power(self) -> None:
+        """SIGKILL to every process that has to do with the data directory, then `wakeful up` again."""
+        until(self._kill_all, 30, "every process to be dead")
+        if self._process is not None:
+            self._process.wait(30)
+        self.start()
+
+    def _kill_all(self) -> bool:
+        """Kill what is there; whether there was nothing."""
+        found = _processes_of(self._layout.data_dir)
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not found
 
     @contextlib.contextmanager
     def second_controller(self) -> Iterator[None]:
@@ -135,6 +162,19 @@ class StandaloneHome:
         if record is None:
             raise HomeError(f"{self._layout.data_dir} has no record of a running platform")
         return record
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """Processes whose command line, environment or working directory names ``folder``: the platform and its pods."""
+    mark, found = os.fsencode(folder), []
+    for place in Path("/proc").glob("[0-9]*"):
+        if int(place.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            words = (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
+            if mark in words or mark in os.fsencode((place / "cwd").readlink()):
+                found.append(int(place.name))
+    return found
 
 
 def _answers(path: Path) -> bool:

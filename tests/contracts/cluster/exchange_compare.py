@@ -17,6 +17,8 @@ from exchange_steps import parts_of
 Obj = dict[str, Any]
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(r"20[2-9]\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_VERSION = re.compile(r"""(resourceVersion\\*["']?:\s*\\*["']?)\d+""")
+"""A version within a text: an object quoted in a message, or YAML."""
 _AGE = re.compile(r"(\d+d)?(\d+h)?(\d+m)?\d+s")
 _OWN = {"resourceVersion": "<version>", "continue": "<token>", "uid": "<uid>"}
 MISSING = "<missing>"
@@ -45,6 +47,7 @@ def _text(text: str, words: dict[str, str], scrub: tuple[str, ...]) -> str:
         if value:
             text = text.replace(value, f"<{name}>")
     text = _TIME.sub("<time>", _UID.sub("<uid>", text))
+    text = _VERSION.sub(r"\1<version>", text)
     for pattern in scrub:
         text = re.sub(pattern, "<scrubbed>", text)
     return "<age>" if _AGE.fullmatch(text) else text

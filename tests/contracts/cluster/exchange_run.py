@@ -103,9 +103,12 @@ class Run:
 
         answer = self._api.call(method, path, body, media=step.media, headers=headers, **query)
 
+        path_of, _, wanted = step.until.partition("=")
+
         def arrived() -> bool:
             nonlocal answer
-            if pick(_shown(answer), step.until) not in (MISSING, "", None):
+            seen = pick(_shown(answer), path_of)
+            if seen not in (MISSING, "", None) and (not wanted or seen == wanted):
                 return True
             answer = self._api.call(method, path, body, media=step.media, headers=headers, **query)
             return False

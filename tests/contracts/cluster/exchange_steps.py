@@ -45,7 +45,7 @@ class Step:
     """Word by the path of the answer that gives its value."""
     events: int = 0
     until: str = ""
-    """Wait (repeating a GET) until this path of the answer has a value."""
+    """Wait (repeating a GET) until this path of the answer has a value, or the one after ``=``."""
     scrub: tuple[str, ...] = ()
     """Expressions whose matches differ from run to run."""
     keep: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cluster_api import KUBECONFIG, Api, Define, Obj
+from cluster_api import KUBECONFIG, Api, Define, Obj, eventually
 from cluster_objects import deployment, widget
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
@@ -66,8 +66,12 @@ def test_explain(kubectl: Run, define: Define, output: str) -> None:
     assert "httpGet" in nested.stdout
     crd = define()
     kind = f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
-    done = kubectl("explain", kind, "--recursive", "--output", output)
-    assert done.returncode == 0 and "color" in done.stdout, done.stderr
+    # kube-apiserver publishes the document of a new kind a moment after it serves its objects
+    done = eventually(
+        lambda: (one := kubectl("explain", kind, "--recursive", "--output", output)).returncode == 0 and one,
+        f"kubectl explain {kind} fails",
+    )
+    assert "color" in done.stdout, done.stderr
 
 
 def test_apply_diff_and_the_three_way_merge(kubectl: Run) -> None:

@@ -21,6 +21,9 @@ def test_what_differs_from_run_to_run_is_made_equal() -> None:
     }
     assert normalise(once, {"ns": "exchange-1"}) == once
     assert normalise("12s", {}) == "<age>" and normalise("x 9", {}, (r"\d",)) == "x <scrubbed>"
+    quoted = r'Invalid value: "{\"resourceVersion\":\"%s\"}": no'
+    assert normalise(quoted % "12", {}) == normalise(quoted % "345", {}) == quoted % "<version>"
+    assert normalise('resourceVersion: "12"\n', {}) == 'resourceVersion: "<version>"\n'
 
 
 def test_paths_of_leaves() -> None:

@@ -25,6 +25,7 @@ def ran() -> dict[str, dict[str, Obj]]:
     return {}
 
 
+@pytest.mark.timeout(300)  # a family's first case runs all of its steps: 90 times kubectl on a busy machine
 @pytest.mark.parametrize(("name", "step"), CASES, ids=[f"{name}-{step.id}" for name, step in CASES])
 def test_an_exchange(
     api: Api, _server: tuple[Path, Path | None], ran: dict[str, dict[str, Obj]], name: str, step: Step
