@@ -51,3 +51,8 @@ def external(name: str, size: int, location: str) -> onnx.TensorProto:
         entry = tensor.external_data.add()
         entry.key, entry.value = key, value
     return tensor
+
+
+def whole_numbers(name: str, values: Sequence[int]) -> Any:
+    """INT64 weights."""
+    return helper.make_tensor(name, TYPES["INT64"], [len(values)], list(values))

@@ -1,0 +1,112 @@
+"""Every model server under unmodified KServe YAML, in the old and the new style, answering V1 and V2 as its framework does."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import onnx_models
+import pytest
+import xgboost
+from whole_platform import Platform
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(180), pytest.mark.usefixtures("needs_kubectl")]
+
+NAMESPACE = "frameworks"
+RANDOM = np.random.default_rng(3)
+ROWS = RANDOM.normal(size=(60, 3))
+LABELS = (ROWS[:, 0] > 0).astype(int)
+ASKED = ROWS[:2].tolist()
+CLAIM = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: frameworks}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: models, namespace: frameworks}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+SERVICE = """
+---
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata: {name: NAME, namespace: frameworks}
+spec: {predictor: PREDICTOR}
+"""
+
+
+def train(folder: Path) -> dict[str, list[float]]:
+    """One model a framework in a folder of its own; what each says of ``ASKED``."""
+    for name in ("xgb", "lgb", "onnx"):
+        (folder / name).mkdir(parents=True)
+    boost = xgboost.train(
+        {"nthread": 1, "objective": "binary:logistic"}, xgboost.DMatrix(ROWS, label=LABELS), 3
+    )
+    boost.save_model(folder / "xgb" / "model.json")
+    data = lightgbm.Dataset(ROWS, label=LABELS)
+    light = lightgbm.train({"objective": "binary", "verbose": -1, "num_threads": 1}, data, 3)
+    light.save_model(folder / "lgb" / "model.bst")
+    value = ("rows", "FP32", ["n", 3])
+    onnx_models.save(
+        folder / "onnx" / "model.onnx",
+        [onnx_models.node("ReduceSum", ["rows", "axis"], ["sum"], keepdims=0)],
+        [value],
+        [("sum", "FP32", ["n"])],
+        [onnx_models.whole_numbers("axis", [1])],
+    )
+    asked = np.array(ASKED)
+    return {
+        "xgb": boost.predict(xgboost.DMatrix(asked)).tolist(),
+        "lgb": light.predict(asked, num_threads=1).tolist(),
+        "onnx": asked.astype(np.float32).sum(axis=1).tolist(),
+    }
+
+
+PREDICTORS = {
+    "xgb": '{model: {modelFormat: {name: xgboost}, storageUri: "pvc://models/xgb"}}',
+    "xgb-old": '{xgboost: {storageUri: "pvc://models/xgb"}}',
+    "lgb": '{model: {modelFormat: {name: lightgbm, version: "4"}, storageUri: "pvc://models/lgb"}}',
+    "onnx": '{model: {modelFormat: {name: onnx}, protocolVersion: v2, storageUri: "pvc://models/onnx"}}',
+    "onnx-old": '{onnx: {storageUri: "pvc://models/onnx"}}',
+}
+
+
+@pytest.fixture(scope="module")
+def expected(platform: Platform) -> dict[str, list[float]]:
+    answers = train(platform.layout.volumes / NAMESPACE / "models")
+    services = [SERVICE.replace("NAME", name).replace("PREDICTOR", spec) for name, spec in PREDICTORS.items()]
+    platform.kubectl("apply", "-f", "-", text=CLAIM + "".join(services))
+    platform.kubectl("wait", "isvc", "--all", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+    return answers
+
+
+def ask(platform: Platform, name: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{platform.ports[0]}{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Host": f"{name}.{NAMESPACE}.localhost", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.loads(response.read())
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_answers_v1_and_v2(platform: Platform, expected: dict[str, list[float]], name: str) -> None:
+    wanted = expected[name.removesuffix("-old")]
+    metadata = ask(platform, name, f"/v2/models/{name}")
+    (tensor,) = metadata["inputs"]
+    assert tensor["shape"] == [-1, 3]
+    answer = ask(platform, name, f"/v1/models/{name}:predict", {"instances": ASKED})
+    assert answer["predictions"] == pytest.approx(wanted, rel=1e-6)
+    sent = {"name": tensor["name"], "shape": [2, 3], "datatype": tensor["datatype"], "data": ASKED}
+    (output,) = ask(platform, name, f"/v2/models/{name}/infer", {"inputs": [sent]})["outputs"]
+    assert (output["name"], output["datatype"]) == (
+        metadata["outputs"][0]["name"],
+        metadata["outputs"][0]["datatype"],
+    )
+    assert output["data"] == pytest.approx(wanted, rel=1e-6)
