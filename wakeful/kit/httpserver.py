@@ -7,9 +7,6 @@ the reason) and ``/metrics`` (Prometheus text).
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,9 +14,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-
-class ListenError(Exception):
-    """The address cannot be listened on; the text is one sentence for the user."""
+from wakeful.kit import listening
+from wakeful.kit.listening import ListenError as ListenError
 
 
 async def start(app: web.Application | web.Server, listen: str, shutdown_s: float = 5.0) -> web.BaseRunner:
@@ -42,36 +38,16 @@ async def start(app: web.Application | web.Server, listen: str, shutdown_s: floa
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        raise ListenError(_sentence(listen, error)) from error
+        raise ListenError(listening.sentence(listen, error)) from error
     if kind == "unix":
         Path(address).chmod(0o600)
     return runner
 
 
 def _tcp_site(runner: web.BaseRunner, address: str) -> web.BaseSite:
-    """For a numeric address without the resolver, which would start threads: they cost a waking model milliseconds."""
     host, _, port = address.rpartition(":")
-    try:
-        version = ipaddress.ip_address(host.strip("[]")).version
-    except ValueError:
-        return web.TCPSite(runner, host, int(port))
-    listener = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if version == 6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((host.strip("[]"), int(port)))
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return web.SockSite(runner, listener)
-
-
-def _sentence(listen: str, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"{listen} is in use by another program: stop it or choose another port"
-    return f"cannot listen on {listen}: {error.strerror or error}"
+    listener = listening.bind(host, int(port))
+    return web.TCPSite(runner, host, int(port)) if listener is None else web.SockSite(runner, listener)
 
 
 def admin_app(

@@ -1,7 +1,7 @@
 """One request and its answer, whatever carried them: HTTP/1.1, HTTP/2 or gRPC. The words between wires and edges.
 
-A wire (``wire_*``) reads a ``Request`` and writes the ``Reply``; an edge (V1, V2, OpenAI, events, gRPC) turns the one
-into the other and never sees a socket. Left out: parsing and limits (the wire's), protocols (the edge's).
+A wire (``wakeful.serving.wire``) reads a ``Request`` and writes the ``Reply``; an edge (V1, V2, OpenAI, events, gRPC)
+turns the one into the other and never sees a socket. Left out: parsing and limits (the wire's), protocols (the edge's).
 
 Invariant: header names are lower case; a ``Reply`` is written once; a streamed body is closed (``aclose``) whether it
 ended, failed, or its reader went away.
@@ -9,33 +9,44 @@ ended, failed, or its reader went away.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, overload
+
+T = TypeVar("T")
+Buffer = bytes | bytearray | memoryview
 
 
 class Headers(Mapping[str, str]):
     """A request's headers: names in any case, the first value of a repeated one; ``pairs`` has all, in order."""
 
-    __slots__ = ("_first", "pairs")
+    __slots__ = ("first", "pairs")
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = pairs
         """(lower-case name, value) as they came."""
-        self._first: dict[str, str] | None = None
+        self.first = dict(reversed(pairs))
+        """Lower-case name to the first value."""
 
-    def _index(self) -> dict[str, str]:
-        if self._first is None:
-            self._first = dict(reversed(self.pairs))
-        return self._first
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | T) -> str | T: ...
+    def get(self, name: str, /, default: str | T | None = None) -> str | T | None:
+        """The first value of ``name``, or ``default``."""
+        return self.first.get(name.lower(), default)
 
     def __getitem__(self, name: str) -> str:
-        return self._index()[name.lower()]
+        return self.first[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self.first
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index())
+        return iter(self.first)
 
     def __len__(self) -> int:
-        return len(self._index())
+        return len(self.first)
 
     def all(self, name: str) -> list[str]:
         """Every value of ``name``, in order."""
@@ -59,8 +70,27 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One answer. ``body`` is bytes, or an async iterator of parts that are written as they come."""
+    """One answer. ``body`` is bytes, buffers that are written one after the other, or parts written as they come."""
 
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | AsyncIterator[bytes] = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Never framing (``Content-Length``, ``Transfer-Encoding``, ``Connection``): a wire drops those."""
+    body: bytes | tuple[Buffer, ...] | AsyncIterator[bytes] = b""
+
+
+Answer = Callable[[Reply], None]
+"""Called once for each request, on the loop; it may be called before ``begin`` has returned. Later calls are nothing."""
+Cancel = Callable[[], object]
+
+
+class Handler(Protocol):
+    """What answers the requests of every wire: ``wakeful.serving.http_edge``."""
+
+    def begin(self, request: Request, answer: Answer) -> Cancel | None:
+        """Begin to answer ``request``. What it returns ends the work when the client has gone; None: nothing to end."""
+
+    def screen(self, head: Request) -> Reply | None:
+        """The refusal of a request whose body is still on its way (no such route or model); None: read it."""
+
+    def failed(self, head: Request | None, error: Exception) -> Reply:
+        """The answer to ``head`` whose body cannot be had, or (None) to what is no request at all."""

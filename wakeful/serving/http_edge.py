@@ -1,27 +1,29 @@
-"""The HTTP edge: one request in, one answer out. Routes, reads the body, calls an edge's codec, renders failures.
+"""The HTTP edge: a whole request in, one reply out. Routes, asks the data plane, renders failures.
 
-aiohttp's low-level server calls ``handle`` (no application, no middleware: those cost more than the codec).
-Everything about a protocol is in ``http_v1``, ``http_v2`` and ``http_events``; everything about a model is in the data
-plane. Error bodies are kserve.md 5.1's.
+Wires (HTTP/1.1, HTTP/2) call ``begin``, ``screen`` and ``failed``; everything about a protocol is in ``http_v1``,
+``http_v2`` and ``http_events``, everything about a model in the data plane. Inference is an ``_Ask``: no task, no
+future, no timer of its own. Everything else is rare and runs as a task. Error bodies are kserve.md 5.1's.
 
-Invariant: every request gets exactly one answer with ``X-Request-Id``, and no exception leaves ``handle`` but
-cancellation.
+Invariant: every request gets exactly one reply, with ``X-Request-Id``, unless it is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any
 
-from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
 from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2, ids
-from wakeful.serving.dataplane import DataPlane
+from wakeful.serving.dataplane import DataPlane, Verb
+from wakeful.serving.exchange import Answer, Cancel, Headers, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
+from wakeful.serving.in_flight import InFlight, Watched
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 from wakeful.serving.startup import Startup
@@ -30,167 +32,234 @@ REQUEST_ID = "X-Request-Id"
 REQUEST_ID_CHARACTERS = 128
 READINESS = frozenset({Kind.ALIVE, Kind.V1_READY, Kind.V2_LIVE, Kind.V2_SERVER_READY, Kind.V2_MODEL_READY})
 CLIENT_CLOSED = 499
-BODY_STATUS = {
-    http_body.BodyTooLargeError: 413,
-    http_body.BodyTimeoutError: 408,
-    http_body.EncodingError: 415,
-    http_body.ExpectationError: 417,
-}
+MAX_ROUTES = 1024
 
 log = logs.get("serving")
 
 
 class Edge:
-    """The handler of one server. ``in_flight``, ``idle`` and ``quiet`` are for the drain."""
+    """The handler of one server's wires. ``flights`` are the inference requests that are being answered."""
 
     def __init__(
-        self,
-        plane: DataPlane,
-        startup: Startup,
-        budget: http_body.Budget,
-        naming: http_events.Naming,
-        has_repository: bool,
+        self, plane: DataPlane, startup: Startup, naming: http_events.Naming, has_repository: bool
     ) -> None:
-        self._plane = plane
+        self.plane = plane
+        self.flights = InFlight()
         self._startup = startup
-        self._budget = budget
-        self._v1 = http_v1.V1Edge(plane, naming)
+        self._v1 = http_v1.V1Edge(plane.aside, naming)
         self._meta = http_meta.Meta(plane.registry, startup, has_repository)
-        self.in_flight = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
-        self._last_at = 0.0
+        self._routes: dict[tuple[str, str], Route | list[str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+    # What wires call.
+
+    def begin(self, request: Request, answer: Answer) -> Cancel | None:
+        """Begin to answer; what ends it when the client has gone."""
+        route = self._route(request)
         request_id = _request_id(request.headers)
-        route = http_routes.match(request.method, request.rel_url.raw_path)
         if isinstance(route, list):
-            response: web.StreamResponse = _no_route(route)
-        elif route.kind in http_routes.INFERENCE:
-            response = await self._inference(request, route, request_id)
-        else:
-            response = await self._other(request, route)
-        if not response.prepared:
-            response.headers[REQUEST_ID] = request_id
-            response.headers["Server"] = "wakeful"
-            if self._startup.is_draining:
-                response.force_close()
-        return response
+            answer(_stamped(_no_route(route), request_id))
+            return None
+        if route.kind in http_routes.INFERENCE:
+            context = Context(request.headers, request_id, _protocol(route))
+            return _Ask(self, route, context, answer).begin(request)
+        return self.start(self._other(request, route, request_id, answer))
 
-    async def _inference(self, request: web.BaseRequest, route: Route, request_id: str) -> web.StreamResponse:
-        metrics = self._plane.metrics
-        name, protocol, code = "-", "v2" if route.kind is Kind.V2_INFER else "v1", CLIENT_CLOSED
-        self._enter()
-        try:
-            entry = self._entry(route)
-            name = entry.model.name
-            context = Context(request.headers, request_id, protocol)
-            with self._budget.lease() as lease:
-                body = await lease.read(request)
-                response = await self._answer(request, route, entry, body, context)
-            protocol = context.protocol
-            code = response.status
-        except Exception as error:
-            response = _failed(error, request_id)
-            code = response.status
-        finally:
-            self._leave()
-            metrics.count(name, protocol, code)
-        return response
+    def screen(self, head: Request) -> Reply | None:
+        """The refusal of a request whose body is on its way, where no body could make it right."""
+        route = self._route(head)
+        if isinstance(route, list):
+            return _stamped(_no_route(route), _request_id(head.headers))
+        if route.kind in http_routes.INFERENCE:
+            try:
+                self.entry(route)
+            except FailureError as error:
+                return self.failed(head, error)
+        return None
 
-    async def _answer(
-        self, request: web.BaseRequest, route: Route, entry: Entry, body: bytes, context: Context
-    ) -> web.StreamResponse:
-        match route.kind:
-            case Kind.V1_PREDICT:
-                return await self._v1.answer(entry, "predict", request, body, context)
-            case Kind.V1_EXPLAIN:
-                return await self._v1.answer(entry, "explain", request, body, context)
-            case Kind.V2_INFER:
-                return await http_v2.answer(self._plane, entry, request, body, context)
-            case _:
-                received = http_events.receive(request.headers, body)
-                if received is None:
-                    raise InvalidError(
-                        f"POST / takes CloudEvents; to predict, POST /v1/models/{entry.model.name}:predict "
-                        f"or /v2/models/{entry.model.name}/infer"
-                    )
-                return await self._v1.answer_event(entry, "predict", received, context)
+    def failed(self, head: Request | None, error: Exception) -> Reply:
+        """The answer to a request that fails before or after the model; counted where it asks for inference."""
+        request_id = ids.request_id() if head is None else _request_id(head.headers)
+        reply = _stamped(_failed(error, request_id), request_id)
+        route = [] if head is None else self._route(head)
+        if isinstance(route, Route) and route.kind in http_routes.INFERENCE:
+            known = route.model if route.model in self.plane.registry.names() else "-"
+            self.plane.metrics.count(known, _protocol(route), reply.status)
+        return reply
 
-    def _entry(self, route: Route) -> Entry:
+    # Routes.
+
+    def _route(self, request: Request) -> Route | list[str]:
+        key = (request.method, request.target)
+        route = self._routes.get(key)
+        if route is None:
+            route = http_routes.match(request.method, request.target)
+            if len(self._routes) < MAX_ROUTES and isinstance(route, Route):
+                self._routes[key] = route
+        return route
+
+    def entry(self, route: Route) -> Entry:
+        """The model that ``route`` asks. Raises ``FailureError``."""
         name: str | None = route.model
         if route.kind is Kind.EVENT:
-            name = self._plane.registry.only()
+            name = self.plane.registry.only()
             if name is None:
                 raise InvalidError(
                     "this server has several models: send the event to /v1/models/NAME:predict instead of /"
                 )
-        return self._plane.registry.ready(name or "")
+        return self.plane.registry.ready(name or "")
 
-    async def _other(self, request: web.BaseRequest, route: Route) -> web.Response:
+    def prepare(
+        self, route: Route, entry: Entry, request: Request, context: Context
+    ) -> tuple[Any, http_v1.Encode]:
+        """The payload for the model, and what makes the reply of its answer. Raises ``FailureError``."""
+        if route.kind is Kind.V2_INFER:
+            return http_v2.prepare(entry, request, context)
+        if route.kind is not Kind.EVENT:
+            return self._v1.prepare(entry, request, context)
+        received = http_events.receive(request.headers, request.body)
+        if received is None:
+            raise InvalidError(
+                f"POST / takes CloudEvents; to predict, POST /v1/models/{entry.model.name}:predict "
+                f"or /v2/models/{entry.model.name}/infer"
+            )
+        return self._v1.prepare_event(entry, received, context)
+
+    # What runs as a task.
+
+    def start(self, work: Awaitable[None]) -> Cancel:
+        """Run ``work``, which gives its own reply; what ends it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task.cancel
+
+    async def _other(self, request: Request, route: Route, request_id: str, answer: Answer) -> None:
         try:
             if route.kind is Kind.METRICS:
-                self._plane.metrics.in_flight.set(self.in_flight)
-                encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-                body = encode(self._plane.metrics.registry)
-                return web.Response(body=body, headers={"Content-Type": content_type})
-            response = _json(200, await self._meta.answer(route))
+                reply = self._metrics(request)
+            else:
+                reply = _json(200, await self._meta.answer(route))
         except Exception as error:
-            response = _failed(error, "")
+            reply = _failed(error, request_id)
         if route.kind in READINESS:
-            response.headers["Server-Timing"] = self._startup.server_timing
-        return response
+            reply.headers["Server-Timing"] = self._startup.server_timing
+        answer(_stamped(reply, request_id))
 
-    async def quiet(self, quiet_s: float) -> None:
-        """Return when no inference request has been here for ``quiet_s``: nobody sends any more."""
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        while True:
-            await self.idle.wait()
-            left_s = max(since, self._last_at) + quiet_s - loop.time()
-            if left_s <= 0:
-                return
-            await asyncio.sleep(left_s)
-
-    def _enter(self) -> None:
-        self.in_flight += 1
-        self.idle.clear()
-
-    def _leave(self) -> None:
-        self.in_flight -= 1
-        if self.in_flight == 0:
-            self._last_at = asyncio.get_running_loop().time()
-            self.idle.set()
+    def _metrics(self, request: Request) -> Reply:
+        self.plane.metrics.in_flight.set(self.flights.count)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Reply(200, {"Content-Type": content_type}, encode(self.plane.metrics.registry))
 
 
-def _request_id(headers: Mapping[str, str]) -> str:
-    given = headers.get(REQUEST_ID, "")
+class _Ask:
+    """One inference request: from the route to the reply, by callbacks."""
+
+    __slots__ = ("_answer", "_context", "_edge", "_encode", "_is_open", "_name", "_route", "_stop")
+
+    _encode: http_v1.Encode
+    _stop: Cancel
+
+    def __init__(self, edge: Edge, route: Route, context: Context, answer: Answer) -> None:
+        self._edge = edge
+        self._route = route
+        self._context = context
+        self._answer = answer
+        self._name = "-"
+        self._is_open = True
+        edge.flights.enter()
+
+    def begin(self, request: Request) -> Cancel | None:
+        """Ask the model; what ends that. None: the reply is given already."""
+        edge, route, context = self._edge, self._route, self._context
+        try:
+            entry = edge.entry(route)
+            self._name = entry.model.name
+            if route.kind is Kind.V2_INFER and http_v2.is_long(request):
+                self._stop = edge.start(self._ask_aside(entry, request))
+                return self.cancel
+            payload, self._encode = edge.prepare(route, entry, request, context)
+            verb: Verb = "explain" if route.kind is Kind.V1_EXPLAIN else "predict"
+            self._stop = edge.plane.submit(entry, verb, payload, context, self._done).cancel
+            return self.cancel
+        except Exception as error:
+            self._finish(_failed(error, context.request_id))
+            return None
+
+    async def _ask_aside(self, entry: Entry, request: Request) -> None:
+        """The same, with the decoding in a thread."""
+        edge, route, context = self._edge, self._route, self._context
+        try:
+            work = partial(edge.prepare, route, entry, request, context)
+            payload, self._encode = await edge.plane.aside(work)
+            self._done(await edge.plane.call(entry, "predict", payload, context))
+        except Exception as error:
+            self._finish(_failed(error, context.request_id))
+
+    def _done(self, outcome: Any) -> None:
+        try:
+            if isinstance(outcome, FailureError):
+                raise outcome
+            reply = self._encode(outcome)
+        except Exception as error:
+            reply = _failed(error, self._context.request_id)
+        self._finish(reply)
+
+    def _finish(self, reply: Reply) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        edge, context = self._edge, self._context
+        edge.plane.metrics.count(self._name, context.protocol, reply.status)
+        if isinstance(reply.body, bytes | tuple):
+            edge.flights.leave()
+        else:
+            reply.body = Watched(reply.body, edge.flights.leave)
+        self._answer(_stamped(reply, context.request_id))
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        if self._is_open:
+            self._is_open = False
+            self._stop()
+            self._edge.flights.leave()
+            self._edge.plane.metrics.count(self._name, self._context.protocol, CLIENT_CLOSED)
+
+
+def _protocol(route: Route) -> str:
+    return "v2" if route.kind is Kind.V2_INFER else "v1"
+
+
+def _stamped(reply: Reply, request_id: str) -> Reply:
+    reply.headers[REQUEST_ID] = request_id
+    return reply
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.first.get("x-request-id", "")
     if given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii():
         return given
     return ids.request_id()
 
 
-def _json(status: int, body: object, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        status=status, body=oip.dump(body), headers={"Content-Type": "application/json", **(headers or {})}
-    )
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(status, {"Content-Type": "application/json", **(headers or {})}, oip.dump(body))
 
 
-def _no_route(methods: list[str]) -> web.Response:
+def _no_route(methods: list[str]) -> Reply:
     if methods:
         return _json(405, {"detail": "Method Not Allowed"}, {"Allow": ", ".join(methods)})
     return _json(404, {"detail": "Not Found"})
 
 
-def _failed(error: Exception, request_id: str) -> web.Response:
+def _failed(error: Exception, request_id: str) -> Reply:
     """The answer to a failure; what nobody expected is logged here."""
     if not isinstance(error, FailureError):
         log.error("request failed", request_id=request_id, error=f"{type(error).__name__}: {error}"[:500])
         error = FailureError(FailureKind.INTERNAL, "internal error; the server's log has the request id")
     rendered = problem.render(error)
-    status, headers = rendered.status, {}
-    status = next((code for kind, code in BODY_STATUS.items() if isinstance(error, kind)), status)
-    if rendered.retry_after_s is not None:
-        headers["Retry-After"] = str(rendered.retry_after_s)
+    status = error.status if isinstance(error, http_body.WireError) else rendered.status
+    headers = {} if rendered.retry_after_s is None else {"Retry-After": str(rendered.retry_after_s)}
+    if status == 415:
+        headers["Accept-Encoding"] = "gzip, deflate"
     return _json(status, rendered.body, headers)

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from multidict import CIMultiDictProxy
-
 from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import causation, cloudevents, v1
 from wakeful.core.protocol.problem import parse_json
 from wakeful.serving import ids
+from wakeful.serving.exchange import Headers
 
 RESPONSE_TYPE = "io.kserve.inference.response"
 SOURCE_PREFIX = "io.kserve.inference."
@@ -58,13 +57,13 @@ class Received:
     is_structured: bool
 
 
-def receive(headers: CIMultiDictProxy[str], body: bytes) -> Received | None:
+def receive(headers: Headers, body: bytes) -> Received | None:
     """The event of a request, or None when it carries none. Raises ``InvalidError``."""
-    content_type = headers.get("Content-Type", "")
+    content_type = headers.get("content-type", "")
     is_structured = v1.media_type(content_type) == STRUCTURED
     if not is_structured and not _has_event_headers(headers) and not _looks_structured(content_type, body):
         return None
-    pairs = list(headers.items())
+    pairs = list(headers.pairs)
     if not is_structured and not _has_event_headers(headers):
         pairs = [("content-type", STRUCTURED)]
     try:
@@ -74,7 +73,7 @@ def receive(headers: CIMultiDictProxy[str], body: bytes) -> Received | None:
     return Received(event, _payload(event), is_structured)
 
 
-def _has_event_headers(headers: CIMultiDictProxy[str]) -> bool:
+def _has_event_headers(headers: Headers) -> bool:
     present = [name for name in REQUIRED_HEADERS if name in headers]
     if present and len(present) < len(REQUIRED_HEADERS):
         missing = ", ".join(name for name in REQUIRED_HEADERS if name not in headers)

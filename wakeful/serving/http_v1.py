@@ -1,59 +1,84 @@
 """The V1 edge: ``:predict``, ``:explain`` and events. Bytes to payload, answer to bytes; nothing of a model's meaning.
 
-Called by ``http_edge`` with a body already read. A dict answer is JSON; str and bytes go out as they are; an async
-iterator is streamed. On ``POST /`` an event whose data is a V2 request is answered as V2.
+Called by ``http_edge`` with a whole request. ``prepare`` gives the payload for the model and a function that makes the
+reply of the model's answer, so that between the two there is nothing but the data plane: no task, no future. A dict
+answer is JSON; str and bytes go out as they are; a generator is streamed. An event whose data is a V2 request is
+answered as V2.
 
 Invariant: readiness is asked before the body is parsed, so garbage to a model that is not ready gets 503.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
-
-from aiohttp import web
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem, v1
 from wakeful.serving import http_events, http_v2, streams
-from wakeful.serving.dataplane import DataPlane, Verb
+from wakeful.serving.exchange import Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 
 JSON = "application/json"
+Encode = Callable[[Any], Reply]
 
 
 class V1Edge:
-    """The V1 routes of one server; ``naming`` is what answer events are called."""
+    """The V1 routes of one server. ``naming`` is what answer events are called; ``aside`` runs work in the pool."""
 
-    def __init__(self, plane: DataPlane, naming: http_events.Naming) -> None:
-        self._plane = plane
+    def __init__(self, aside: streams.Run, naming: http_events.Naming) -> None:
+        self._aside = aside
         self._naming = naming
 
-    async def answer(
-        self, entry: Entry, verb: Verb, request: web.BaseRequest, body: bytes, context: Context
-    ) -> web.StreamResponse:
-        """The answer to ``:predict`` or ``:explain``, where the body may be an event."""
-        received = http_events.receive(request.headers, body)
+    def prepare(self, entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
+        """The payload of ``:predict`` or ``:explain``, where the body may be an event. Raises ``FailureError``."""
+        headers = request.headers
+        received = http_events.receive(headers, request.body)
         if received is not None:
-            return await self.answer_event(entry, verb, received, context)
-        payload = v1.decode(body, request.headers.get("Content-Type", ""))
-        result = await self._plane.call(entry, verb, payload, context)
-        if streams.is_stream(result):
-            return await _stream(request, streams.parts(result, self._plane.aside), context)
-        return _response(result, context)
+            return self.prepare_event(entry, received, context)
+        payload = v1.decode(request.body, headers.get("content-type", ""))
+        return payload, partial(self._reply, context)
 
-    async def answer_event(
-        self, entry: Entry, verb: Verb, received: http_events.Received, context: Context
-    ) -> web.Response:
-        """The answer event to an event: its data is a V1 payload, a V2 request, or raw bytes."""
+    def prepare_event(
+        self, entry: Entry, received: http_events.Received, context: Context
+    ) -> tuple[Any, Encode]:
+        """The payload of an event: its data is a V1 object, a V2 request, or raw bytes. Raises ``FailureError``."""
         context.protocol = "cloudevents"
         payload = received.payload
+        inference = None
         if is_v2(payload):
-            result = await self._infer(entry, payload, context)
-        else:
-            payload = payload if isinstance(payload, bytes) else v1.check(payload)
-            result = await self._plane.call(entry, verb, payload, context)
+            payload = inference = oip.from_object(payload)
+            oip.complete_inputs(inference)
+        elif not isinstance(payload, bytes):
+            payload = v1.check(payload)
+        return payload, partial(self._event_reply, entry, received, inference)
+
+    def _reply(self, context: Context, result: Any) -> Reply:
+        headers = context.response_headers
+        if isinstance(result, str):
+            headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+            return Reply(200, headers, result.encode())
+        if isinstance(result, bytes | bytearray | memoryview):
+            headers.setdefault("Content-Type", "application/octet-stream")
+            return Reply(200, headers, bytes(result))
+        if type(result) is not dict and streams.is_stream(result):
+            headers.setdefault("Content-Type", "text/event-stream")
+            return Reply(200, headers, streams.parts(result, self._aside))
+        try:
+            body = oip.dump(result)
+        except TypeError as error:
+            raise _no_json(error) from error
+        headers.setdefault("Content-Type", JSON)
+        return Reply(200, headers, body)
+
+    def _event_reply(
+        self, entry: Entry, received: http_events.Received, inference: oip.InferRequest | None, result: Any
+    ) -> Reply:
+        if inference is not None:
+            answered = http_v2.respond(entry, inference, result)
+            result = problem.parse_json(oip.encode_json(answered, answered.outputs), "the answer")
         if isinstance(result, str):
             result = result.encode()
         if streams.is_stream(result):
@@ -64,13 +89,7 @@ class V1Edge:
             headers, body = http_events.answer(received, entry.model.name, result, self._naming)
         except TypeError as error:
             raise _no_json(error) from error
-        return web.Response(body=body, headers=headers)
-
-    async def _infer(self, entry: Entry, payload: dict[str, Any], context: Context) -> Any:
-        inference = oip.from_object(payload)
-        oip.complete_inputs(inference)
-        answered = await http_v2.infer(self._plane, entry, inference, context)
-        return problem.parse_json(oip.encode_json(answered, answered.outputs), "the answer")
+        return Reply(200, headers, body)
 
 
 def is_v2(payload: Any) -> bool:
@@ -81,37 +100,5 @@ def is_v2(payload: Any) -> bool:
     )
 
 
-def _response(result: Any, context: Context) -> web.Response:
-    headers = context.response_headers
-    if isinstance(result, str):
-        return web.Response(text=result, headers=headers)
-    if isinstance(result, bytes | bytearray | memoryview):
-        headers.setdefault("Content-Type", "application/octet-stream")
-        return web.Response(body=bytes(result), headers=headers)
-    try:
-        body = oip.dump(result)
-    except TypeError as error:
-        raise _no_json(error) from error
-    headers.setdefault("Content-Type", JSON)
-    return web.Response(body=body, headers=headers)
-
-
 def _no_json(error: TypeError) -> FailureError:
     return FailureError(FailureKind.INTERNAL, f"the model's answer has no JSON form: {error}")
-
-
-async def _stream(
-    request: web.BaseRequest, parts: AsyncIterator[bytes], context: Context
-) -> web.StreamResponse:
-    context.response_headers.setdefault("Content-Type", "text/event-stream")
-    response = web.StreamResponse(headers=context.response_headers)
-    await response.prepare(request)
-    try:
-        async for part in parts:
-            await response.write(part)
-    except Exception:  # the head is sent: the answer to an error would land inside this one's body
-        if request.transport is not None:
-            request.transport.abort()
-        raise
-    await response.write_eof()
-    return response

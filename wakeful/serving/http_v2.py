@@ -9,56 +9,58 @@ Invariant: the answer holds exactly the outputs that the request lists, or all o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-from aiohttp import web
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, v1
 from wakeful.serving import ids
-from wakeful.serving.dataplane import DataPlane
+from wakeful.serving.exchange import Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
+Encode = Callable[[Any], Reply]
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
 
 
-def decode(request: web.BaseRequest, body: bytes) -> oip.InferRequest:
+def prepare(entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
+    """The decoded request, and what makes the reply of the model's answer. Raises ``FailureError``."""
+    inference = decode(request)
+    return inference, partial(_reply, entry, inference, context)
+
+
+def decode(request: Request) -> oip.InferRequest:
     """The request in whichever form it came. Raises ``InvalidError`` or ``SchemaError``."""
-    length = request.headers.get(oip_binary.HEADER)
-    if length is not None or v1.media_type(request.headers.get("Content-Type", "")) == BINARY:
+    body, headers = request.body, request.headers
+    length = headers.get(oip_binary.HEADER)
+    if length is not None or v1.media_type(headers.get("content-type", "")) == BINARY:
         return oip_binary.decode(body, oip_binary.header_length(length, len(body)))
     return oip.decode_json(body)
 
 
-async def infer(
-    plane: DataPlane, entry: Entry, request: oip.InferRequest, context: Context
-) -> oip.InferResponse:
+def is_long(request: Request) -> bool:
+    """Whether decoding takes longer than a probe may wait."""
+    return len(request.body) >= LARGE_BYTES
+
+
+def respond(entry: Entry, request: oip.InferRequest, result: Any) -> oip.InferResponse:
     """The model's answer to a decoded request, outputs selected and in JSON-able form where asked. Raises ``FailureError``."""
-    result = await plane.call(entry, "predict", request, context)
-    response = _as_response(result, entry.model.name)
+    response = as_response(result, entry.model.name)
     response.model_name = entry.model.name
     response.id = request.id or response.id or ids.answer_id()
     response.outputs = oip.select_outputs(request, response)
     return _plain(response, oip_binary.binary_names(request, response.outputs))
 
 
-async def answer(
-    plane: DataPlane, entry: Entry, request: web.BaseRequest, body: bytes, context: Context
-) -> web.Response:
+def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any) -> Reply:
     """The HTTP answer to ``/v2/models/{m}/infer``."""
-    if len(body) < LARGE_BYTES:
-        decoded = decode(request, body)
-    else:
-        decoded = await plane.aside(partial(decode, request, body))
-    response = await infer(plane, entry, decoded, context)
-    names = oip_binary.binary_names(decoded, response.outputs)
+    response = respond(entry, request, result)
+    names = oip_binary.binary_names(request, response.outputs)
     headers = context.response_headers
-    for name in ("Content-Type", "Content-Length"):
-        headers.pop(name, None)
+    headers.pop("Content-Type", None)
     if not names:
         try:
             content = oip.encode_json(response, response.outputs)
@@ -66,14 +68,12 @@ async def answer(
             raise FailureError(
                 FailureKind.INTERNAL, f"the model's answer has no JSON form: {error}"
             ) from error
-        return web.Response(body=content, headers={**headers, "Content-Type": "application/json"})
+        return Reply(200, {**headers, "Content-Type": "application/json"}, content)
     from wakeful.serving import arrays
 
     raw = {tensor.name: arrays.raw(tensor) for tensor in response.outputs if tensor.name in names}
     content, length = oip_binary.encode(response, response.outputs, raw)
-    return web.Response(
-        body=content, headers={**headers, "Content-Type": BINARY, oip_binary.HEADER.lower(): str(length)}
-    )
+    return Reply(200, {**headers, "Content-Type": BINARY, oip_binary.HEADER.lower(): str(length)}, content)
 
 
 def _plain(response: oip.InferResponse, binary: set[str]) -> oip.InferResponse:
@@ -86,7 +86,8 @@ def _plain(response: oip.InferResponse, binary: set[str]) -> oip.InferResponse:
     return response
 
 
-def _as_response(result: Any, model: str) -> oip.InferResponse:
+def as_response(result: Any, model: str) -> oip.InferResponse:
+    """What a model answered, as an ``InferResponse``; gRPC's edge calls it too. Raises ``FailureError``."""
     match result:
         case oip.InferResponse():
             return result

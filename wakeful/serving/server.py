@@ -17,10 +17,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from aiohttp import web
-
-from wakeful.kit import httpserver, lifecycle, logs, termination
-from wakeful.serving import http_body, http_events, http_log, settings, startup
+from wakeful.kit import lifecycle, listening, logs, termination
+from wakeful.serving import http_body, http_events, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
 from wakeful.serving.metrics import Metrics
@@ -28,6 +26,9 @@ from wakeful.serving.model import LoadError, Model
 from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
 from wakeful.serving.settings import S, Settings
+from wakeful.serving.wire.connections import Connections
+from wakeful.serving.wire.limits import Limits
+from wakeful.serving.wire.port import Port
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -45,10 +46,12 @@ class Server:
         self._options = options
         metrics = Metrics()
         plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s)
-        budget = http_body.Budget(options.max_buffered_bytes, options.max_body_bytes, options.body_timeout_s)
-        self.edge = Edge(plane, self.startup, budget, http_events.naming(environ), options.enable_repository)
+        self.edge = Edge(plane, self.startup, http_events.naming(environ), options.enable_repository)
+        budget = http_body.Budget(options.max_buffered_bytes)
+        self.connections = Connections(self.edge, _limits(options), budget)
         self._metrics = metrics
-        self._runner: web.BaseRunner | None = None
+        self._wire = Port(self.connections)
+        self._port: int | None = None
 
     async def load(self) -> None:
         """Load every model. Raises ``LoadError``."""
@@ -60,24 +63,15 @@ class Server:
         self._metrics.load_s.set(self.startup.load_ms / 1000)
 
     async def listen(self) -> None:
-        """Accept connections. Raises ``httpserver.ListenError``."""
-        options = self._options
-        server = web.Server(
-            self.edge.handle,
-            handler_cancellation=True,
-            keepalive_timeout=options.timeout_keep_alive,
-            access_log=None,
-            logger=http_log.logger(),
-        )
-        listen = f"tcp:{options.http_address}:{options.http_port}"
-        self._runner = await httpserver.start(server, listen, shutdown_s=1.0)
+        """Accept connections. Raises ``listening.ListenError``."""
+        self._port = await self._wire.listen(self._options.http_address, self._options.http_port)
 
     @property
     def port(self) -> int:
         """The port it listens on (useful after ``http_port=0``)."""
-        if self._runner is None:
+        if self._port is None:
             raise RuntimeError("the server does not listen")
-        return int(self._runner.addresses[0][1])
+        return self._port
 
     async def drain(self) -> bool:
         """Fail readiness, serve what still comes until a moment without any, close. True if all of it ended.
@@ -85,16 +79,14 @@ class Server:
         Whoever sends to this server hears of its end a little later than the server does; closing the port at once
         would reset requests on their way. At most ``drain_s``.
         """
-        self.startup.is_draining = True
+        self.startup.is_draining = self.connections.is_draining = True
         try:
             async with asyncio.timeout(self._options.drain_s):
-                await self.edge.quiet(self._options.drain_quiet_s)
+                await self.edge.flights.quiet(self._options.drain_quiet_s)
             has_ended = True
         except TimeoutError:
             has_ended = False
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._wire.close()
         for name in self.registry.names():
             await self.registry.unload(name)
         self.pool.close()
@@ -107,7 +99,7 @@ async def run(server: Server, ignored: Sequence[str]) -> int:
         await server.load()
         stop = lifecycle.stop_event()
         await server.listen()
-    except (LoadError, httpserver.ListenError) as error:
+    except (LoadError, listening.ListenError) as error:
         return fail(str(error))
     log.info(
         "serving",
@@ -118,10 +110,18 @@ async def run(server: Server, ignored: Sequence[str]) -> int:
         **({"flags_without_effect": list(ignored)} if ignored else {}),
     )
     await stop.wait()
-    log.info("draining", in_flight=server.edge.in_flight)
+    log.info("draining", in_flight=server.edge.flights.count)
     if not await server.drain():
-        log.warning("drain ended early", in_flight=server.edge.in_flight)
+        log.warning("drain ended early", in_flight=server.edge.flights.count)
     return 0
+
+
+def _limits(options: Settings) -> Limits:
+    return Limits(
+        body_bytes=options.max_body_bytes,
+        body_timeout_s=options.body_timeout_s,
+        idle_timeout_s=options.timeout_keep_alive,
+    )
 
 
 def serve(models: Sequence[Model], argv: Sequence[str] | None = None) -> int:

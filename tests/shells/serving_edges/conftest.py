@@ -10,11 +10,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
 from wakeful.core.errors import InvalidError
 from wakeful.serving import Context, InferRequest, InferResponse, Model, Tensor
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Any]:
+    """The loop that the product runs on; tests of the wire run on asyncio's own too."""
+    both = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    return both if "wire" in item.nodeid else {"uvloop": uvloop.new_event_loop}
 
 
 class Echo(Model):

@@ -1,0 +1,326 @@
+"""HTTP/1.1 bytes to requests: httptools (llhttp) parses, this bounds, collects and checks. No socket, no clock.
+
+Fed by ``http1``, one per connection. What llhttp refuses itself: ``Content-Length`` with ``Transfer-Encoding``, two
+lengths, bare LF, folded lines, control characters, spaces before colons. What is refused here: sizes and counts,
+transfer codings other than ``chunked``, versions other than 1.0 and 1.1. ``Upgrade`` is ignored, as RFC 9110 7.8
+allows: the request is answered as it stands, its body included.
+
+Invariants: any cut of the same bytes into pieces gives the same turns; memory is bounded by the limits and one piece.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import httptools
+
+from wakeful.core.errors import FailureError
+from wakeful.serving.exchange import Headers, Reply, Request
+from wakeful.serving.http_body import (
+    BodyTooLargeError,
+    Budget,
+    ExpectationError,
+    VersionError,
+    WireError,
+)
+from wakeful.serving.wire import coding
+from wakeful.serving.wire.limits import Limits
+
+MAX_NAMES = 1024
+FRAMING_TIMES = 8
+"""Bytes on the wire for one byte of a chunked body: seven in one-byte chunks, and no more than that is needed."""
+CLOSE, KEEP = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+
+_names: dict[bytes, str] = {}
+_methods: dict[bytes, str] = {}
+
+
+class Turn:
+    """One request in its connection's order, and how its answer is framed."""
+
+    __slots__ = (
+        "coding",
+        "connection",
+        "expects_continue",
+        "held_bytes",
+        "is_answered",
+        "is_http10",
+        "is_last",
+        "is_screened",
+        "reply",
+        "request",
+        "started",
+    )
+
+    def __init__(self, request: Request | None, is_last: bool) -> None:
+        self.request = request
+        self.is_last = is_last
+        """Whether the connection ends with the answer."""
+        self.is_http10 = False
+        self.connection = CLOSE if is_last else b""
+        self.coding = ""
+        """Of the body, which is not inflated yet."""
+        self.expects_continue = False
+        self.is_screened = False
+        self.held_bytes = 0
+        """Charged on the budget."""
+        self.is_answered = False
+        self.reply: Reply | None = None
+        """The answer, where it is known before the turn."""
+        self.started = 0.0
+
+
+class Reader:
+    """The requests of one connection: whole ones in ``turns``, the one whose body is on its way in ``body``."""
+
+    __slots__ = (
+        "_budget",
+        "_buffer",
+        "_chunk",
+        "_fed_bytes",
+        "_head_bytes",
+        "_is_new",
+        "_is_synthetic",
+        "_is_upgrade",
+        "_limits",
+        "_pairs",
+        "_parser",
+        "_raw_bytes",
+        "_size",
+        "_url",
+        "body",
+        "is_done",
+        "peer",
+        "turns",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits, budget: Budget, peer: str = "") -> None:
+        self._limits = limits
+        self._budget = budget
+        self.peer = peer
+        self.turns: deque[Turn] = deque()
+        self.body: Turn | None = None
+        self.is_done = False
+        """The client has said that it sends no more; what follows is ignored."""
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._fed_bytes = self._head_bytes = self._raw_bytes = self._size = 0
+        self._is_new = self._is_upgrade = self._is_synthetic = False
+        self._url = b""
+        self._pairs: list[tuple[str, str]] = []
+        self._chunk = b""
+        self._buffer: bytearray | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Take ``data``. Raises ``FailureError`` when no more can be read; ``body`` is then the request it was in."""
+        if self.is_done:
+            return
+        self._fed_bytes = len(data)
+        self._is_new = False
+        rest: bytes | memoryview = data
+        try:
+            while True:
+                try:
+                    self._parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = memoryview(rest)[upgrade.args[0] :]
+                    if self.is_over():
+                        return
+                    self._go_on_without_upgrade()
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, FailureError):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            if self.is_over():
+                return
+            raise WireError(f"not HTTP/1.1: {error}") from error
+        if self.body is not None:
+            self._bound_framing(len(data))
+        elif self._url or self._head_bytes:
+            self._bound_head(len(data))
+
+    def is_over(self) -> bool:
+        """Whether the client has said that it sends no more, or nothing more is read."""
+        return self.is_done
+
+    def stop(self) -> int:
+        """Read no more; how many bytes of the budget the unfinished request held."""
+        held = self._size if self.body is not None else 0
+        self.body, self._size = None, 0
+        self._chunk, self._buffer = b"", None
+        self.is_done = True
+        self._parser = None  # it holds this object's methods: no cycle is left for the collector
+        return held
+
+    def close(self) -> int:
+        """Forget everything; how many bytes of the budget were held."""
+        held = self.stop() + sum(turn.held_bytes for turn in self.turns)
+        self.turns.clear()
+        return held
+
+    def _bound_head(self, count: int) -> None:
+        """A head that does not end. What came in one piece with other requests may be them: it counts from the next."""
+        self._head_bytes += 0 if self._is_new else count
+        if self._head_bytes > self._limits.head_bytes:
+            raise WireError(f"the request's head is larger than {self._limits.head_bytes} bytes")
+
+    def _bound_framing(self, count: int) -> None:
+        self._raw_bytes += 0 if self._is_new else count
+        if self._raw_bytes > FRAMING_TIMES * self._size + self._limits.head_bytes:
+            raise WireError(
+                "the request body is nearly all framing: send larger chunks, and no long extensions or trailers"
+            )
+
+    # What httptools calls.
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.body is not None:
+            self._trailer(name, value)
+            return
+        self._pairs.append((_names.get(name) or _name(name), value.decode("utf-8", "surrogateescape")))
+
+    def on_headers_complete(self) -> None:
+        self._is_new = True
+        self._raw_bytes = 0
+        parser = self._parser
+        if self._is_synthetic:
+            self._is_synthetic = False
+            self._url, self._pairs = b"", []
+            return
+        limits = self._limits
+        url, pairs = self._url, self._pairs
+        if self._fed_bytes + self._head_bytes > limits.head_bytes:
+            self._check_head(url, pairs)
+        self._url, self._pairs, self._head_bytes = b"", [], 0
+        method = parser.get_method()
+        headers = Headers(pairs)
+        target = url.decode("latin-1")
+        request = Request(
+            _methods.get(method) or _method(method),
+            target if target[:1] == "/" else _origin_form(target),
+            headers,
+            peer=self.peer,
+        )
+        turn = self.body = Turn(request, not parser.should_keep_alive())
+        self._size = 0
+        if len(pairs) > limits.headers:
+            raise WireError(f"the request has more than {limits.headers} headers")
+        first = headers.first
+        if turn.is_last or "connection" in first:
+            self._judge_version(turn, parser.get_http_version())
+        if "content-length" in first and int(first["content-length"]) > limits.body_bytes:
+            raise BodyTooLargeError(limits.body_bytes)
+        if (
+            "transfer-encoding" in first
+            or "content-encoding" in first
+            or "expect" in first
+            or "upgrade" in first
+        ):
+            self._special(turn, first)
+        if method == b"CONNECT":
+            turn.is_last = True
+            turn.connection = CLOSE
+
+    def on_body(self, chunk: bytes) -> None:
+        count = len(chunk)
+        if self._size + count > self._limits.body_bytes:
+            raise BodyTooLargeError(self._limits.body_bytes)
+        self._budget.charge(count)
+        if self._size == 0:
+            self._chunk = chunk
+        else:
+            if self._buffer is None:
+                self._buffer = bytearray(self._chunk)
+            self._buffer += chunk
+        self._size += count
+
+    def on_message_complete(self) -> None:
+        turn = self.body
+        if turn is None or self._is_upgrade:
+            return
+        self._is_new, self._head_bytes = True, 0
+        if self._size:
+            assert turn.request is not None
+            turn.request.body = self._chunk if self._buffer is None else bytes(self._buffer)
+            turn.held_bytes = self._size
+            self._chunk, self._buffer, self._size = b"", None, 0
+        self.body = None
+        self.is_done = turn.is_last
+        self.turns.append(turn)
+
+    # The rare.
+
+    def _trailer(self, name: bytes, value: bytes) -> None:
+        """Dropped, as RFC 9110 6.5.1 allows: merged into the headers it could change what the request means."""
+        if self._is_synthetic:
+            return
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._limits.head_bytes:
+            raise WireError(f"the request's trailers are larger than {self._limits.head_bytes} bytes")
+
+    def _check_head(self, url: bytes, pairs: list[tuple[str, str]]) -> None:
+        size = len(url) + sum(len(name) + len(value) + 4 for name, value in pairs)
+        if size > self._limits.head_bytes:
+            raise WireError(f"the request's head is larger than {self._limits.head_bytes} bytes")
+
+    def _judge_version(self, turn: Turn, version: str) -> None:
+        if version == "1.0":
+            turn.is_http10 = True
+            turn.connection = CLOSE if turn.is_last else KEEP
+        elif version != "1.1":
+            raise VersionError(f"HTTP/{version} is not spoken here: send HTTP/1.1")
+
+    def _special(self, turn: Turn, first: dict[str, str]) -> None:
+        transfer = first.get("transfer-encoding")
+        if transfer is not None and (turn.is_http10 or transfer.strip().lower() != "chunked"):
+            raise WireError(
+                f"Transfer-Encoding {transfer[:40]!r}: send chunked over HTTP/1.1, or a Content-Length"
+            )
+        turn.coding = coding.known(first.get("content-encoding", ""))
+        expectation = first.get("expect")
+        if expectation is not None and not turn.is_http10:
+            if expectation.strip().lower() != "100-continue":
+                raise ExpectationError(f"Expect: {expectation[:40]} is not known: only 100-continue is")
+            turn.expects_continue = True
+        self._is_upgrade = bool(self._parser.should_upgrade())
+
+    def _go_on_without_upgrade(self) -> None:
+        """llhttp stops at an upgrade, before the body: a new parser reads on, told how the body is framed."""
+        turn = self.body
+        assert turn is not None and turn.request is not None
+        first = turn.request.headers.first
+        framing = f"Content-Length: {first.get('content-length', '0')}"
+        if "transfer-encoding" in first:
+            framing = "Transfer-Encoding: chunked"
+        self._is_upgrade, self._is_synthetic = False, True
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(f"POST / HTTP/1.1\r\n{framing}\r\n\r\n".encode())
+
+
+def _name(name: bytes) -> str:
+    """The header's name in lower case; the common ones are remembered."""
+    made = name.decode("latin-1").lower()
+    if len(_names) < MAX_NAMES:
+        _names[name] = made
+    return made
+
+
+def _method(method: bytes) -> str:
+    made = method.decode("latin-1")
+    if len(_methods) < MAX_NAMES:
+        _methods[method] = made
+    return made
+
+
+def _origin_form(target: str) -> str:
+    """``http://host/path`` as ``/path``, which RFC 9112 3.2.2 has servers accept; ``*`` and others as they are."""
+    scheme, colon, rest = target.partition("://")
+    if not colon or scheme.lower() not in ("http", "https"):
+        return target
+    _, slash, path = rest.partition("/")
+    return slash + path if slash else "/"
