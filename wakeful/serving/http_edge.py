@@ -47,7 +47,7 @@ class Edge:
         self.flights = InFlight()
         self._startup = startup
         self._v1 = http_v1.V1Edge(plane.aside, naming)
-        self._meta = http_meta.Meta(plane.registry, startup, has_repository)
+        self.meta = http_meta.Meta(plane.registry, startup, has_repository)
         self._routes: dict[tuple[str, str], Route | list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -139,7 +139,7 @@ class Edge:
             if route.kind is Kind.METRICS:
                 reply = self._metrics(request)
             else:
-                reply = _json(200, await self._meta.answer(route))
+                reply = _json(200, await self.meta.answer(route))
         except Exception as error:
             reply = _failed(error, request_id)
         if route.kind in READINESS:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -161,6 +161,10 @@ class Metrics:
     def count(self, model_name: str, protocol: str, code: int) -> None:
         """Count one answered inference request."""
         self._plain.requests[model_name, protocol, code] += 1
+
+    def counts(self) -> Mapping[tuple[str, str, int], int]:
+        """Answered inference requests by model, protocol and code."""
+        return self._plain.requests
 
     def of_batches(self, model_name: str) -> BatchMetrics:
         """The counts of one model's batches, always the same."""

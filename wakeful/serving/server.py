@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wakeful.kit import lifecycle, listening, logs, termination
+from wakeful.kit.http2.connection import Opener
 from wakeful.serving import http_body, http_events, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
@@ -26,7 +27,8 @@ from wakeful.serving.model import LoadError, Model
 from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
 from wakeful.serving.settings import S, Settings
-from wakeful.serving.wire.connections import Connections
+from wakeful.serving.wire.connections import Connections, Wire
+from wakeful.serving.wire.http2 import Http2
 from wakeful.serving.wire.limits import Limits
 from wakeful.serving.wire.port import Port
 
@@ -50,8 +52,28 @@ class Server:
         budget = http_body.Budget(options.max_buffered_bytes)
         self.connections = Connections(self.edge, _limits(options), budget)
         self._metrics = metrics
-        self._wire = Port(self.connections)
+        self._wires = [Port(self.connections, http2=self._http2)]
+        if options.grpc_port:
+            self._wires.append(Port(self.connections, http2=self._http2))
+        self._grpc: Opener | None = None
         self._port: int | None = None
+
+    def _http2(self, shared: Connections) -> Wire:
+        return Http2(shared, self._open_grpc if self._options.enable_grpc else None)
+
+    def _open_grpc(self) -> Opener:
+        """The gRPC edge, made with the first call of it."""
+        if self._grpc is None:
+            from wakeful.serving import grpc_compose, grpc_server
+
+            options = self._options
+            limits = grpc_server.Limits(
+                options.grpc_max_receive_message_length, options.grpc_max_send_message_length
+            )
+            self._grpc = grpc_compose.opener(
+                self.edge, self.edge.meta, self.startup, self.connections.budget, limits
+            )
+        return self._grpc
 
     async def load(self) -> None:
         """Load every model. Raises ``LoadError``."""
@@ -64,7 +86,12 @@ class Server:
 
     async def listen(self) -> None:
         """Accept connections. Raises ``listening.ListenError``."""
-        self._port = await self._wire.listen(self._options.http_address, self._options.http_port)
+        ports = (self._options.http_port, self._options.grpc_port)
+        numbers = [
+            await wire.listen(self._options.http_address, port)
+            for wire, port in zip(self._wires, ports, strict=False)
+        ]
+        self._port = numbers[0]
 
     @property
     def port(self) -> int:
@@ -86,7 +113,7 @@ class Server:
             has_ended = True
         except TimeoutError:
             has_ended = False
-        await self._wire.close()
+        await asyncio.gather(*(wire.close() for wire in self._wires))
         for name in self.registry.names():
             await self.registry.unload(name)
         self.pool.close()

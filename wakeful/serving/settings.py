@@ -28,6 +28,14 @@ class Settings:
     """The folder that holds the model's files: where the storage initializer puts them."""
     http_port: int = 8080
     """TCP port of the REST API."""
+    grpc_port: int = 0
+    """One more TCP port; 0: none. gRPC is on ``http_port`` as well, whatever this says."""
+    enable_grpc: bool = True
+    """Whether gRPC is answered; else its calls get 404."""
+    grpc_max_receive_message_length: int = 64 * 1024 * 1024
+    """Largest message from a gRPC client, counted after decompression; then RESOURCE_EXHAUSTED."""
+    grpc_max_send_message_length: int = 2**31 - 1
+    """Largest message to a gRPC client; then RESOURCE_EXHAUSTED."""
     http_address: str = "0.0.0.0"
     """Address to listen on. All of them, because a pod's probes come from outside; one machine sets 127.0.0.1."""
     max_threads: int = 4
@@ -64,8 +72,7 @@ class Settings:
 
 IGNORED = frozenset(
     {
-        "workers", "grpc_port", "grpc_max_send_message_length", "grpc_max_receive_message_length", "enable_grpc",
-        "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
+        "workers", "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
         "configure_logging", "protocol", "enable_predictor_health_check", "nthread",
     }
 )  # fmt: skip
@@ -168,7 +175,7 @@ def _convert(name: str, value: str, kind: type) -> Any:
         if kind is int
         else 0.0
     )
-    high = 65535 if name == "http_port" else 2**53
+    high = 65535 if name in ("http_port", "grpc_port") else 2**53
     if not low <= number <= high:
         raise SettingsError(f"--{name} must be from {low} to {high}, got {value!r}")
     return number

@@ -17,12 +17,12 @@ from wakeful.core.protocol.oip_descriptors import FILES
 
 POOL = descriptor_pool.DescriptorPool()
 for _text in FILES.values():
-    POOL.Add(descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(_text)))  # type: ignore[attr-defined]
+    POOL.Add(descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(_text)))
 
 
 def message(name: str) -> Any:
     """The class of a message by its full name, such as ``inference.ModelInferRequest``."""
-    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))  # type: ignore[no-untyped-call]
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
 
 
 ModelInferRequest = message("inference.ModelInferRequest")

@@ -161,6 +161,11 @@ def _content_length(fields: Fields) -> int | None:
     return int(value)
 
 
+def is_name(name: str) -> bool:
+    """Whether ``name`` can be a header's (lower case)."""
+    return _NAME(name) is not None
+
+
 def encode(fields: list[tuple[str, str]]) -> bytes:
     """A header block; ``:status`` comes first where it is there. Names must be lower case."""
     return b"".join(

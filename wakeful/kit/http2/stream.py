@@ -81,6 +81,9 @@ class Stream:
     def on_lost(self, code: int) -> None:
         """The peer reset the stream, or the connection is gone: nobody waits for an answer."""
 
+    def on_leaving(self) -> None:
+        """The server closes: streams that could stay open for hours end now, the others when they are answered."""
+
     def on_writable(self) -> None:
         """Pending bytes have gone below ``CONGESTED_BYTES``."""
 

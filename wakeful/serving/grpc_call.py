@@ -1,0 +1,316 @@
+"""One gRPC call on one HTTP/2 stream: messages in, messages and a status out.
+
+``UnaryCall`` hands its one message to the method's handler without a task; ``StreamCall`` runs the handler as a task that
+receives and sends with back-pressure both ways. ``grpc_server`` makes them. Left out: what methods do (``grpc_edge``).
+
+Invariant: a call gets exactly one status, or none where the client has gone; its work is cancelled when it has; what it
+charged on the budget is given back when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.kit import logs
+from wakeful.kit.http2 import heads
+from wakeful.kit.http2.connection import Connection
+from wakeful.kit.http2.heads import Fields, RequestHead
+from wakeful.kit.http2.stream import Stream
+from wakeful.serving import grpc_messages, grpc_status, ids
+from wakeful.serving.exchange import Headers
+from wakeful.serving.grpc_messages import Buffer, Unframer
+from wakeful.serving.model import Context
+
+if TYPE_CHECKING:
+    from wakeful.serving.grpc_server import GrpcServer
+
+REQUEST_ID = "x-request-id"
+REQUEST_ID_CHARACTERS = 128
+COMPRESS_BYTES = 1024
+"""Answers from here on are compressed where the request was."""
+NOTHING: Mapping[str, str] = {}
+
+log = logs.get("serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of a service. ``handle`` gets the call; a stream's is a coroutine function."""
+
+    name: str
+    handle: Callable[[Any], Any]
+    is_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a request's head says, worked out once for all calls with the same head."""
+
+    method: Method
+    headers: Headers
+    coding: str
+    """Of the messages; '' for none."""
+    timeout_s: float | None
+
+
+class GrpcCall(Stream):
+    """What both kinds share."""
+
+    __slots__ = ("_cancel", "_context", "_is_ended", "_server", "model", "prepared", "unframer")
+
+    def __init__(
+        self, connection: Connection, number: int, head: RequestHead, prepared: Prepared, server: GrpcServer
+    ) -> None:
+        super().__init__(connection, number, head)
+        self.prepared = prepared
+        self.unframer = Unframer(server.limits.receive_bytes, prepared.coding, server.budget)
+        self.model: str | None = None
+        """The model that an inference call asks, ``-`` before that is known; None for other methods."""
+        self._server = server
+        self._context: Context | None = None
+        self._cancel: Callable[[], object] | None = None
+        self._is_ended = False
+        server.enter(self)
+
+    @property
+    def context(self) -> Context:
+        """The call's headers, id and deadline, for the model."""
+        if self._context is None:
+            headers = self.prepared.headers
+            given = headers.get(REQUEST_ID, "")
+            is_good = (
+                given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii()
+            )
+            context = Context(headers, given if is_good else ids.request_id(), "grpc")
+            if self.prepared.timeout_s is not None:
+                context.deadline = asyncio.get_running_loop().time() + self.prepared.timeout_s
+            self._context = context
+        return self._context
+
+    def cancel_by(self, cancel: Callable[[], object]) -> None:
+        """Say what ends the work when the client has gone."""
+        if self._is_ended:
+            cancel()
+        self._cancel = cancel
+
+    def fail(self, error: FailureError) -> None:
+        """End the call with a failure's status."""
+        if self._is_ended:
+            return
+        metadata = self._context.response_headers if self._context is not None else NOTHING
+        trailers = grpc_status.failed(error, metadata)
+        self._over(grpc_status.http_status(error))
+        self._close(trailers)
+
+    def _close(self, trailers: bytes) -> None:
+        raise NotImplementedError
+
+    def broken(self, error: Exception) -> None:
+        """End the call after a mistake of ours."""
+        log.error(
+            "gRPC call failed",
+            method=self.prepared.method.name,
+            error=f"{type(error).__name__}: {error}"[:500],
+        )
+        self.fail(FailureError(FailureKind.INTERNAL, "internal error; the server's log says more"))
+
+    def on_lost(self, code: int) -> None:
+        self._over(499)
+
+    def _over(self, status: int) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self.unframer.release()
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            cancel()
+        self._server.leave(self, status)
+
+    def head_block(self) -> bytes:
+        """The answer's headers."""
+        block = grpc_status.HEAD
+        if self._context is not None:
+            block += heads.encode([(REQUEST_ID, self._context.request_id)])
+        if self.will_compress:
+            block += heads.encode([("grpc-encoding", self.prepared.coding)])
+        return block
+
+    @property
+    def will_compress(self) -> bool:
+        """Answers go out as the request came."""
+        return self.prepared.coding in ("gzip", "deflate")
+
+    def frame(self, parts: Sequence[Buffer]) -> list[Buffer]:
+        """A message with its prefix. Raises ``FailureError`` for one over the send limit."""
+        size = sum(map(len, parts))
+        limit = self._server.limits.send_bytes
+        if size > limit:
+            raise grpc_status.TooLargeError(
+                f"the answer has {size} bytes, this server sends {limit} (--grpc_max_send_message_length)"
+            )
+        if self.will_compress and size >= COMPRESS_BYTES:
+            content = grpc_messages.compressed(b"".join(parts), self.prepared.coding)
+            return [grpc_messages.prefix(len(content), is_compressed=True), content]
+        return [grpc_messages.prefix(size), *parts]
+
+
+class UnaryCall(GrpcCall):
+    """One message in, one out."""
+
+    __slots__ = ("message",)
+
+    message: Buffer
+
+    def on_data(self, data: Buffer) -> None:
+        try:
+            self.unframer.put(data)
+        except FailureError as error:
+            self.fail(error)
+            return
+        self.consumed(len(data))
+
+    def on_end(self, trailers: Fields) -> None:
+        if self._is_ended:
+            return
+        try:
+            message = self.unframer.take()
+            if message is None:
+                raise InvalidError("the call ended before its message was complete")
+            if self.unframer.has_rest:
+                raise InvalidError(f"{self.prepared.method.name} takes one message, the call has more")
+            self.message = message
+            self.prepared.method.handle(self)
+        except FailureError as error:
+            self.fail(error)
+        except Exception as error:  # a handler's mistake ends its call, nothing else
+            self.broken(error)
+
+    def reply(self, parts: Sequence[Buffer]) -> None:
+        """Answer with one message and OK. Raises ``FailureError`` for one over the send limit."""
+        if self._is_ended:
+            return
+        framed = self.frame(parts)
+        block = self.head_block()
+        metadata = self._context.response_headers if self._context is not None else NOTHING
+        self._over(200)
+        if len(framed) == 2 and len(framed[1]) < grpc_messages.JOIN_BYTES:
+            self.answer(block, b"".join(framed), grpc_status.ok(metadata))
+            return
+        self.start(block)
+        for part in framed:
+            self.write(part)
+        self.finish(grpc_status.ok(metadata))
+
+    def reply_later(self, work: Coroutine[Any, Any, Sequence[Buffer]]) -> None:
+        """Answer with what ``work`` returns or raises."""
+        self._server.run(self, self._reply_later(work))
+
+    async def _reply_later(self, work: Coroutine[Any, Any, Sequence[Buffer]]) -> None:
+        self.reply(await work)
+
+    def _close(self, trailers: bytes) -> None:
+        self.start(self.head_block() + trailers, is_last=True)
+
+
+class StreamCall(GrpcCall):
+    """Messages both ways, as many as each side likes. The handler's task begins with the first message."""
+
+    __slots__ = ("_is_begun", "_is_started", "_waiter", "_writer")
+
+    def __init__(
+        self, connection: Connection, number: int, head: RequestHead, prepared: Prepared, server: GrpcServer
+    ) -> None:
+        super().__init__(connection, number, head, prepared, server)
+        self._waiter: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._is_begun = False
+        self._is_started = False
+
+    @property
+    def is_owed(self) -> bool:
+        return not self._is_begun
+
+    def on_data(self, data: Buffer) -> None:
+        try:
+            self.unframer.put(data)
+        except FailureError as error:
+            self.fail(error)
+            return
+        self._begin()
+        _wake(self._waiter)
+
+    def on_end(self, trailers: Fields) -> None:
+        self._begin()
+        _wake(self._waiter)
+
+    def on_writable(self) -> None:
+        _wake(self._writer)
+
+    def on_lost(self, code: int) -> None:
+        super().on_lost(code)
+        _wake(self._writer)
+        _wake(self._waiter)
+
+    def on_leaving(self) -> None:
+        self.fail(FailureError(FailureKind.UNAVAILABLE, "the server is shutting down"))
+
+    def _begin(self) -> None:
+        if not (self._is_begun or self._is_ended):
+            self._is_begun = True
+            self._server.run(self, self._run())
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.timeout_at(self.context.deadline):
+                await self.prepared.method.handle(self)
+        except TimeoutError as error:
+            raise FailureError(FailureKind.DEADLINE, "the call's deadline has passed") from error
+        self._over(200)
+        trailers = grpc_status.ok(self.context.response_headers)
+        if self._is_started:
+            self.finish(trailers)
+        else:
+            self.start(self.head_block() + trailers, is_last=True)
+
+    async def receive(self) -> Buffer | None:
+        """The next message, or None after the last. Raises ``FailureError`` for one that cannot be read."""
+        while True:
+            message = self.unframer.take()
+            if message is not None:
+                self.consumed(len(message) + grpc_messages.PREFIX_BYTES)
+                return message
+            self.consumed(self.held_bytes)  # the rest of a message over the window must be able to come
+            if self.is_received:
+                if self.unframer.has_rest:
+                    raise InvalidError("the call ended in the middle of a message")
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    async def send(self, parts: Sequence[Buffer]) -> None:
+        """Send one message; returns when the client has room for more. Raises ``FailureError`` over the send limit."""
+        framed = self.frame(parts)
+        if not self._is_started:
+            self._is_started = True
+            self.start(self.head_block())
+        for part in framed:
+            self.write(part)
+        while self.is_congested and not self.is_sent:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+
+    def _close(self, trailers: bytes) -> None:
+        if self._is_started:
+            self.finish(trailers)
+        else:
+            self.start(self.head_block() + trailers, is_last=True)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,94 @@
+"""gRPC's status codes, and the ends of calls as header blocks.
+
+Used by every part of the gRPC edge. Source: gRPC over HTTP/2, "Responses" and "Status". A status comes in trailers, or
+(for a call without any answer) in a single header block.
+
+Invariant: a message is printable ASCII with the rest percent-encoded, at most ``MESSAGE_CHARACTERS`` long, whatever
+an error's text held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.kit.http2 import heads
+
+MESSAGE_CHARACTERS = 2048
+_PLAIN = frozenset(range(0x20, 0x7F)) - {ord("%")}
+RESERVED = frozenset({"content-type", "content-length", "te", "host", "connection", "transfer-encoding"})
+"""What a model's response headers cannot say here."""
+
+
+class Status(IntEnum):
+    """The codes (canonical, public)."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class TooLargeError(InvalidError):
+    """A message over the limit: RESOURCE_EXHAUSTED, as gRPC's own servers say it."""
+
+
+def of(error: FailureError) -> Status:
+    """The code for a failure."""
+    if isinstance(error, TooLargeError):
+        return Status.RESOURCE_EXHAUSTED
+    return Status[error.meaning.grpc_code]
+
+
+def http_status(error: FailureError) -> int:
+    """The HTTP status that the same failure has over REST, so that one metric counts both."""
+    return 413 if isinstance(error, TooLargeError) else error.meaning.http_status
+
+
+HEAD = heads.encode([(":status", "200"), ("content-type", "application/grpc")])
+"""The headers of every answer that has messages."""
+ACCEPTED = heads.encode([("grpc-accept-encoding", "identity, deflate, gzip")])
+_OK = heads.encode([("grpc-status", "0")])
+
+
+def ok(metadata: Mapping[str, str]) -> bytes:
+    """The trailers of a call that went well."""
+    return _OK + encode_metadata(metadata) if metadata else _OK
+
+
+def failed(error: FailureError, metadata: Mapping[str, str] | None = None) -> bytes:
+    """The trailers of a call that failed; an overload says when to come back (gRFC A6)."""
+    fields = [("grpc-status", str(int(of(error)))), ("grpc-message", _percent_encoded(str(error)))]
+    if error.kind is FailureKind.OVERLOADED and error.retry_after_s is not None:
+        fields.append(("grpc-retry-pushback-ms", str(max(1, round(error.retry_after_s * 1000)))))
+    return heads.encode(fields) + (encode_metadata(metadata) if metadata else b"")
+
+
+def encode_metadata(metadata: Mapping[str, str]) -> bytes:
+    """Headers that a model gave its answer, as metadata: lower-case names, printable text; what HTTP owns is left out."""
+    fields = []
+    for name, value in metadata.items():
+        key = name.lower()
+        if key in RESERVED or key.startswith((":", "grpc-")) or not heads.is_name(key):
+            continue
+        fields.append((key, "".join(c if " " <= c <= "~" else "?" for c in str(value)).strip()))
+    return heads.encode(fields)
+
+
+def _percent_encoded(text: str) -> str:
+    raw = text[:MESSAGE_CHARACTERS].encode("utf-8", "replace")
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
