@@ -56,6 +56,7 @@ class Server:
         if options.grpc_port:
             self._wires.append(Port(self.connections, http2=self._http2))
         self._grpc: Opener | None = None
+        self._predictor = _predictor(models, options)
         self._port: int | None = None
 
     def _http2(self, shared: Connections) -> Wire:
@@ -78,6 +79,8 @@ class Server:
     async def load(self) -> None:
         """Load every model. Raises ``LoadError``."""
         self.startup.loading()
+        if self._predictor is not None:
+            self._predictor.open()
         for name in self.registry.names():
             await self.registry.load(name)
         self.startup.loaded()
@@ -116,6 +119,8 @@ class Server:
         await asyncio.gather(*(wire.close() for wire in self._wires))
         for name in self.registry.names():
             await self.registry.unload(name)
+        if self._predictor is not None:
+            await self._predictor.close()
         self.pool.close()
         return has_ended
 
@@ -143,6 +148,15 @@ async def run(server: Server, ignored: Sequence[str]) -> int:
     return 0
 
 
+def _predictor(models: Sequence[Model], options: Settings) -> Any:
+    """What transformers and explainers ask; None for everybody else, who then does not load an HTTP client."""
+    if not options.predictor_host:
+        return None
+    from wakeful.serving import predictor_client
+
+    return predictor_client.connect(models, options)
+
+
 def _limits(options: Settings) -> Limits:
     return Limits(
         body_bytes=options.max_body_bytes,
@@ -151,8 +165,10 @@ def _limits(options: Settings) -> Limits:
     )
 
 
-def serve(models: Sequence[Model], argv: Sequence[str] | None = None) -> int:
-    """Serve ``models`` until SIGTERM; returns the exit status. ``argv`` defaults to the command line."""
+def serve(models: Sequence[Model], argv: Sequence[str] | Settings | None = None) -> int:
+    """Serve ``models`` until SIGTERM; returns the exit status. ``argv`` (or settings) defaults to the command line."""
+    if isinstance(argv, Settings):
+        return _run_settings(lambda _: list(models), argv, ())
     return serve_with(lambda _: list(models), sys.argv[1:] if argv is None else argv)
 
 
@@ -164,8 +180,16 @@ def serve_with(
     """As ``serve``, with models made from the settings (of ``kind``): what a runtime's ``main`` calls."""
     try:
         parsed = settings.parse(argv, kind)
-        server_of: Callable[[], Server] = lambda: Server(make(parsed.settings), parsed.settings, os.environ)  # noqa: E731
-        return lifecycle.run(_start(server_of, parsed.ignored))
+    except settings.SettingsError as error:
+        return fail(str(error), EXIT_USAGE)
+    return _run_settings(make, parsed.settings, parsed.ignored)
+
+
+def _run_settings(make: Callable[[S], Sequence[Model]], given: S, ignored: Sequence[str]) -> int:
+    options = settings.in_pod(given, os.environ)
+    server_of: Callable[[], Server] = lambda: Server(make(options), options, os.environ)  # noqa: E731
+    try:
+        return lifecycle.run(_start(server_of, ignored))
     except settings.SettingsError as error:
         return fail(str(error), EXIT_USAGE)
 

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from wakeful import Model
-from wakeful.serving import predictor_client
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings
 
@@ -31,10 +30,6 @@ async def start() -> AsyncIterator[Start]:
                 }  # type: ignore[arg-type]
             )
             server = Server(models, settings, {})
-            predictor = predictor_client.connect(models, settings)
-            if predictor is not None:
-                predictor.open()
-                stack.push_async_callback(predictor.close)
             await server.load()
             await server.listen()
             stack.push_async_callback(server.drain)
