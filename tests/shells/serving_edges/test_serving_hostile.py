@@ -58,13 +58,12 @@ async def send(port: int, raw: bytes, wait_s: float = 10) -> bytes:
         (HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + SIZED, 200),
         (HEAD + b"Expect: banana\r\n" + SIZED, 417),
         (HEAD.replace(b"POST", b"GET") + b"X-HTTP-Method-Override: POST\r\n\r\n", 405),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     ],
     ids=[
         "one-byte-chunks", "50000-chunks", "chunk-extension", "negative-chunk", "huge-chunk", "trailers", "long-header",
         "many-headers", "huge-length", "folded-header", "nul-in-header", "bare-lf", "space-before-colon", "gzip-twice",
-        "unknown-encoding", "identity", "not-gzip", "range", "upgrade", "unknown-expectation", "override", "h2-preface",
+        "unknown-encoding", "identity", "not-gzip", "range", "upgrade", "unknown-expectation", "override",
         "tls-hello",
     ],
 )  # fmt: skip
