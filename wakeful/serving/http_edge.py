@@ -1,7 +1,7 @@
 """The HTTP edge: a whole request in, one reply out. Routes, asks the data plane, renders failures.
 
 Wires (HTTP/1.1, HTTP/2) call ``begin``, ``screen`` and ``failed``; everything about a protocol is in ``http_v1``,
-``http_v2`` and ``http_events``, everything about a model in the data plane. Inference is an ``_Ask``: no task, no
+``http_v2``, ``http_events`` and ``openai_edge``, everything about a model in the data plane. V1 and V2 are an ``_Ask``: no task, no
 future, no timer of its own. Everything else is rare and runs as a task. Error bodies are kserve.md 5.1's.
 
 Invariant: every request gets exactly one reply, with ``X-Request-Id``, unless it is cancelled.
@@ -19,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
-from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2, ids
+from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2, ids, openai_edge
 from wakeful.serving.dataplane import DataPlane, Verb
 from wakeful.serving.exchange import Answer, Cancel, Headers, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
@@ -31,6 +31,8 @@ from wakeful.serving.startup import Startup
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_CHARACTERS = 128
 READINESS = frozenset({Kind.ALIVE, Kind.V1_READY, Kind.V2_LIVE, Kind.V2_SERVER_READY, Kind.V2_MODEL_READY})
+OPENAI_META = frozenset({Kind.OPENAI_LIST, Kind.OPENAI_MODEL, Kind.V1_LIST, Kind.V1_READY})
+"""What OpenAI's clients ask too, V1's two in the same answer."""
 CLIENT_CLOSED = 499
 MAX_ROUTES = 1024
 
@@ -48,6 +50,7 @@ class Edge:
         self._startup = startup
         self._v1 = http_v1.V1Edge(plane.aside, naming)
         self.meta = http_meta.Meta(plane.registry, startup, has_repository)
+        self._openai = openai_edge.OpenAIEdge(plane, self.flights)
         self._routes: dict[tuple[str, str], Route | list[str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,6 +66,10 @@ class Edge:
         if route.kind in http_routes.INFERENCE:
             context = Context(request.headers, request_id, _protocol(route))
             return _Ask(self, route, context, answer).begin(request)
+        if route.kind is Kind.OPENAI:
+            context = Context(request.headers, request_id, "openai")
+            work = self._openai.answer(route.task, request, context)
+            return self.start(self._give(work, request_id, answer))
         return self.start(self._other(request, route, request_id, answer))
 
     def screen(self, head: Request) -> Reply | None:
@@ -80,8 +87,10 @@ class Edge:
     def failed(self, head: Request | None, error: Exception) -> Reply:
         """The answer to a request that fails before or after the model; counted where it asks for inference."""
         request_id = ids.request_id() if head is None else _request_id(head.headers)
-        reply = _stamped(_failed(error, request_id), request_id)
         route = [] if head is None else self._route(head)
+        if isinstance(route, Route) and route.kind is Kind.OPENAI:
+            return _stamped(self._openai.failed(error, request_id), request_id)
+        reply = _stamped(_failed(error, request_id), request_id)
         if isinstance(route, Route) and route.kind in http_routes.INFERENCE:
             known = route.model if route.model in self.plane.registry.names() else "-"
             self.plane.metrics.count(known, _protocol(route), reply.status)
@@ -134,10 +143,15 @@ class Edge:
         task.add_done_callback(self._tasks.discard)
         return task.cancel
 
+    async def _give(self, work: Awaitable[Reply], request_id: str, answer: Answer) -> None:
+        answer(_stamped(await work, request_id))
+
     async def _other(self, request: Request, route: Route, request_id: str, answer: Answer) -> None:
         try:
             if route.kind is Kind.METRICS:
-                reply = self._metrics(request)
+                reply = await self._metrics(request)
+            elif route.kind in OPENAI_META:
+                reply = _json(200, await self._openai.describe(route, self.meta))
             else:
                 reply = _json(200, await self.meta.answer(route))
         except Exception as error:
@@ -146,10 +160,11 @@ class Edge:
             reply.headers["Server-Timing"] = self._startup.server_timing
         answer(_stamped(reply, request_id))
 
-    def _metrics(self, request: Request) -> Reply:
+    async def _metrics(self, request: Request) -> Reply:
         self.plane.metrics.in_flight.set(self.flights.count)
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Reply(200, {"Content-Type": content_type}, encode(self.plane.metrics.registry))
+        more = await self._openai.engine_metrics()
+        encode, content_type = choose_encoder("" if more else request.headers.get("accept", ""))
+        return Reply(200, {"Content-Type": content_type}, encode(self.plane.metrics.registry) + more)
 
 
 class _Ask:

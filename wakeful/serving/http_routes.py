@@ -34,18 +34,25 @@ class Kind(StrEnum):
     V2_LOAD = "v2_load"
     V2_UNLOAD = "v2_unload"
     EVENT = "event"
+    OPENAI = "openai"
+    OPENAI_LIST = "openai_list"
+    OPENAI_MODEL = "openai_model"
 
 
+OPENAI_TASKS = frozenset({"completions", "chat/completions", "embeddings", "score", "rerank"})
+"""``core.protocol.openai.Task``, without importing it into servers that never see one."""
 INFERENCE = frozenset({Kind.V1_PREDICT, Kind.V1_EXPLAIN, Kind.V2_INFER, Kind.EVENT})
 GET, POST = "GET", "POST"
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A matched route and the model it names ('' where none)."""
+    """A matched route and the model it names ('' where none; OpenAI's name it in the body)."""
 
     kind: Kind
     model: str = ""
+    task: str = ""
+    """What an OpenAI route asks for."""
 
 
 def match(method: str, raw_path: str) -> Route | list[str]:
@@ -71,6 +78,12 @@ def _found(segments: list[str]) -> dict[str, Route]:
             return {GET: Route(Kind.V1_LIST)}
         case ["v1", "models", name]:
             return _v1(name)
+        case ["openai", "v1", "models"]:
+            return {GET: Route(Kind.OPENAI_LIST)}
+        case ["openai", "v1", "models", name]:
+            return {GET: Route(Kind.OPENAI_MODEL, name)}
+        case ["v1", *rest] | ["openai", "v1", *rest] if "/".join(rest) in OPENAI_TASKS:
+            return {POST: Route(Kind.OPENAI, task="/".join(rest))}
         case ["v2", *rest]:
             return _v2(rest)
         case _:

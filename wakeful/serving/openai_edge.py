@@ -1,6 +1,6 @@
 """The OpenAI edge: ``/v1/...`` and ``/openai/v1/...`` requests to replies, whole or as server-sent events.
 
-Called by the HTTP edge with a whole ``Request``. Parsing is ``core.protocol.openai``, the model is asked through the data plane,
+Called by ``http_edge`` with a whole ``Request``. Parsing is ``core.protocol.openai``, the model is asked through the data plane,
 a stream's events go through ``openai_stream``. Streams are bounded in number; the bound on other calls is the data
 plane's. Left out: sockets (the wire's), tokens (the engine's).
 
@@ -22,9 +22,12 @@ from wakeful.core.protocol import openai, openai_answers, openai_errors
 from wakeful.core.protocol.openai import Call, Task
 from wakeful.core.protocol.openai_answers import Usage
 from wakeful.core.protocol.openai_errors import ModelNotFoundError, RefusedError
-from wakeful.serving import openai_stream
+from wakeful.serving import http_body, openai_stream
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.http_meta import Meta
+from wakeful.serving.http_routes import Kind, Route
+from wakeful.serving.in_flight import InFlight, Watched
 from wakeful.serving.model import Context
 from wakeful.serving.openai_engine import OpenAIModel
 from wakeful.serving.openai_metrics import OpenAIMetrics
@@ -37,6 +40,7 @@ EVENTS = {
     "X-Accel-Buffering": "no",
 }
 MAX_STREAMS = 512
+CLIENT_CLOSED = 499
 SHOWN_NAMES = 16
 
 
@@ -50,11 +54,15 @@ class Limits:
     """Streams open at one moment; then 503 and Retry-After."""
 
 
+LIMITS = Limits()
+
+
 class OpenAIEdge:
     """The OpenAI routes of one server; event loop only."""
 
-    def __init__(self, plane: DataPlane, limits: Limits = Limits()) -> None:
+    def __init__(self, plane: DataPlane, flights: InFlight, limits: Limits = LIMITS) -> None:
         self._plane = plane
+        self._flights = flights
         self._limits = limits
         self._created = int(time.time())
         self._metrics: OpenAIMetrics | None = None
@@ -80,24 +88,63 @@ class OpenAIEdge:
         self._entry(name)
         return openai_answers.model_object(name, self._created)
 
-    async def answer(self, task: Task, request: Request, context: Context) -> Reply:
+    async def describe(self, route: Route, meta: Meta) -> dict[str, Any]:
+        """The body of a GET about models; V1's two routes answer both protocols at once. Raises ``FailureError``."""
+        match route.kind:
+            case Kind.OPENAI_LIST:
+                return self.listing()
+            case Kind.OPENAI_MODEL:
+                return self.one(route.model)
+        value = await meta.answer(route)
+        assert isinstance(value, dict)
+        known = self.models()
+        if known and route.kind is Kind.V1_LIST:
+            value |= self.listing()
+        elif route.model in known:
+            value |= self.one(route.model)
+        return value
+
+    async def engine_metrics(self) -> bytes:
+        """What engines in processes of their own tell about themselves, in Prometheus' text form."""
+        texts: list[str] = []
+        for name in self._plane.registry.names():
+            tell = getattr(self._plane.registry.entry(name).model, "metrics_text", None)
+            if tell is not None:
+                texts.append(await tell())
+        return "".join(texts).encode()
+
+    async def answer(self, task: str, request: Request, context: Context) -> Reply:
         """The reply to a POST of ``task``; never raises but for cancellation."""
-        name, code = "-", 499
+        name, code = "-", CLIENT_CLOSED
+        leave = _once(self._flights.leave)
+        self._flights.enter()
         try:
-            call = openai.parse(task, request.body)
-            entry = self._entry(call.model)
-            name = entry.model.name
-            context.protocol = "openai"
-            reply = await self._ask(entry, call, context)
+            try:
+                call = openai.parse(Task(task), request.body)
+                entry = self._entry(call.model)
+                name = entry.model.name
+                reply = await self._ask(entry, call, context)
+            except Exception as error:
+                reply = self.failed(error, context.request_id)
             code = reply.status
+            if isinstance(reply.body, bytes | tuple):
+                leave()
+            else:
+                reply.body = Watched(reply.body, leave)
             return reply
-        except Exception as error:
-            failure = openai_stream.as_failure(error, context.request_id, self._limits.stall_s)
-            reply = failed(failure)
-            code = reply.status
-            return reply
+        except BaseException:
+            leave()
+            raise
         finally:
             self._plane.metrics.count(name, "openai", code)
+
+    def failed(self, error: Exception, request_id: str) -> Reply:
+        """The reply for ``error``."""
+        failure = openai_stream.as_failure(error, request_id, self._limits.stall_s)
+        reply = failed(failure)
+        if isinstance(error, http_body.WireError):
+            reply.status = error.status
+        return reply
 
     async def _ask(self, entry: Entry, call: Call, context: Context) -> Reply:
         if not call.is_stream:
