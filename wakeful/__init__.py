@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wakeful.client import AsyncInferenceClient, InferenceClient
+    from wakeful.client import AsyncInferenceClient, InferenceClient, UpstreamError
     from wakeful.serving import (
         Context,
         FailureError,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
-_CLIENT = frozenset({"AsyncInferenceClient", "InferenceClient"})
+_CLIENT = frozenset({"AsyncInferenceClient", "InferenceClient", "UpstreamError"})
 __all__ = [
     "AsyncInferenceClient",
     "Context",
@@ -42,6 +42,7 @@ __all__ = [
     "Model",
     "Tensor",
     "TensorSpec",
+    "UpstreamError",
     "__version__",
     "from_array",
     "serve",
