@@ -1,243 +1,148 @@
-"""Measure the model server: start to ready, memory, and requests a second and latency of V1, V2 and binary V2.
+"""Measure the model server beside KServe's and MLServer's: requests a second, latency, CPU a request, start, memory.
 
-    hack/bench serving        WAKEFUL_BENCH_KSERVE=/venv/bin/python hack/bench serving
+    hack/bench serving [--peers=kserve,mlserver,floor|none] [--rounds=3] [--seconds=2] [--only=WORD]
 
-One scikit-learn iris model, one server process, this process as a closed-loop client over keep-alive connections.
-With ``WAKEFUL_BENCH_KSERVE`` (a Python that has ``kserve`` and scikit-learn) KServe's own model server with the same
-model file runs beside it, and rounds alternate, so that both see the same noise of the machine. One JSON line a figure.
+One SVC on iris (2 rows a request) and an echo model, the same files for all, each server on one core, the load on the
+other, rounds alternating between servers so that all see the same noise of the machine. ``floor`` is a server without
+a model: the ceiling of the load generator and the memory-copy limit of large tensors. The last column is the ratio to
+KServe and the goal (issue 5). Peers come from PyPI: hack/kserve-sdk, hack/mlserver.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
+import argparse
 import os
 import statistics
-import struct
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from dataclasses import dataclass, field
+from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import joblib
 import uvloop
 from sklearn.datasets import load_iris
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.svm import SVC
 
-from benchmarks._ports import free_port
+from benchmarks import _serving_load
+from benchmarks._serving_peers import LOAD_CORE, ROOT, Peer, peers
+from benchmarks._serving_requests import Case, cases
 
-ROUND_S = 1.5
-ROUNDS = 5
-ROW = [5.1, 3.5, 1.4, 0.2]
-KSERVE = """
-import sys, joblib
-from kserve import Model, ModelServer
-from kserve.utils.utils import get_predict_input, get_predict_response
-class Iris(Model):
-    def load(self):
-        self.estimator = joblib.load(sys.argv[1] + "/model.joblib")
-        self.ready = True
-    def predict(self, payload, headers=None):
-        return get_predict_response(payload, self.estimator.predict(get_predict_input(payload)), self.name)
-model = Iris("iris")
-model.load()
-ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1, access_log_format=None).start([model])
-"""
+PACED_SHARE = 0.7
+"""Of the slowest server's rate, for latency at equal load."""
 
 
-@dataclass(slots=True)
-class Target:
-    """One server under test and what was measured of it."""
+class Figures:
+    """What was measured of one case: server name to rounds."""
 
-    name: str
-    command: list[str]
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-    rates: dict[str, list[float]] = field(default_factory=dict)
-    latencies_ms: dict[str, list[float]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.rates: dict[str, list[float]] = defaultdict(list)
+        self.latencies_s: dict[str, list[float]] = defaultdict(list)
+        self.cpu_us: dict[str, list[float]] = defaultdict(list)
+
+    def rate(self, name: str) -> float:
+        return statistics.median(self.rates[name]) if self.rates[name] else 0.0
+
+    def at(self, name: str, share: float) -> float:
+        times = sorted(self.latencies_s[name])
+        return times[min(len(times) - 1, int(len(times) * share))] * 1000
 
 
-def targets(folder: str) -> list[Target]:
-    port = free_port()
-    flags = [
-        "--model_name=iris",
-        f"--model_dir={folder}",
-        f"--http_port={port}",
-        "--http_address=127.0.0.1",
-    ]
-    found = [Target("wakeful", [sys.executable, "-m", "runtimes.sklearn", *flags], port)]
-    python = os.environ.get("WAKEFUL_BENCH_KSERVE")
-    if python:
-        port = free_port()
-        found.append(Target("kserve", [python, "-c", KSERVE, folder, str(port)], port))
+def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Figures:
+    """Alternating rounds of one case."""
+    found = Figures()
+    for server in servers:  # what is done for the first time is not measured
+        uvloop.run(_serving_load.saturate(server.port, case.message, case.connections, 0.3))
+    for _ in range(rounds):
+        for server in servers:
+            cpu_s = server.cpu_s()
+            round_ = uvloop.run(_serving_load.saturate(server.port, case.message, case.connections, seconds))
+            found.rates[server.name].append(round_.rate)
+            found.latencies_s[server.name] += round_.latencies_s
+            found.cpu_us[server.name].append((server.cpu_s() - cpu_s) / max(1, len(round_.latencies_s)) * 1e6)
     return found
 
 
-def start(target: Target) -> None:
-    """Start the server, wait until it is ready, print how long that took and what it holds."""
-    began = time.perf_counter()
-    target.process = subprocess.Popen(
-        target.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{target.port}/v2/models/iris/ready"
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            break
-        except OSError:
-            if target.process.poll() is not None or time.perf_counter() - began > 90:
-                raise SystemExit(f"{target.name} did not start: {' '.join(target.command)[:200]}") from None
-            time.sleep(0.01)
-    report(
-        "start to ready", target.name, seconds=round(time.perf_counter() - began, 2), rss_mib=rss_mib(target)
-    )
-
-
-def rss_mib(target: Target) -> int:
-    assert target.process is not None
-    text = Path(f"/proc/{target.process.pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0]) // 1024
-
-
-def report(figure: str, name: str, **values: object) -> None:
-    print(json.dumps({"figure": figure, "server": name, **values}), flush=True)
-
-
-def request(path: str, body: bytes, *headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def requests() -> dict[str, bytes]:
-    json_type = "Content-Type: application/json"
-    tensor = {"name": "input-0", "shape": [1, 4], "datatype": "FP64", "data": ROW}
-    rows = 1000
-    raw = struct.pack(f"<{4 * rows}f", *ROW * rows)
-    head = json.dumps(
-        {
-            "inputs": [
-                {
-                    "name": "input-0",
-                    "shape": [rows, 4],
-                    "datatype": "FP32",
-                    "parameters": {"binary_data_size": len(raw)},
-                }
-            ],
-            "parameters": {"binary_data_output": True},
-        }
-    ).encode()
-    binary = ("Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {len(head)}")
-    v1, v2 = "/v1/models/iris:predict", "/v2/models/iris/infer"
-    return {
-        "v1, 1 row": request(v1, json.dumps({"instances": [ROW]}).encode(), json_type),
-        "v1, 1000 rows": request(v1, json.dumps({"instances": [ROW] * rows}).encode(), json_type),
-        "v2, 1 row": request(v2, json.dumps({"inputs": [tensor]}).encode(), json_type),
-        "v2 binary, 1000 rows": request(v2, head + raw, *binary),
-    }
-
-
-class Caller(asyncio.Protocol):
-    """One connection in a closed loop; counts answers by Content-Length or the last chunk."""
-
-    def __init__(self, message: bytes, latencies_ms: list[float]) -> None:
-        self._message = message
-        self._latencies_ms = latencies_ms
-        self._buffer = b""
-        self.failed = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._ask()
-
-    def _ask(self) -> None:
-        self._began = time.perf_counter()
-        self._transport.write(self._message)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        head, found, body = self._buffer.partition(b"\r\n\r\n")
-        if not found:
-            return
-        lower = head.lower()
-        at = lower.find(b"content-length:")
-        if at >= 0:
-            is_whole = len(body) >= int(lower[at + 15 :].split(b"\r\n", 1)[0])
-        else:
-            is_whole = body.endswith(b"0\r\n\r\n")
-        if is_whole:
-            if not head.startswith(b"HTTP/1.1 200"):
-                self.failed = self._buffer[:300].decode(errors="replace")
-                self._transport.close()
-                return
-            self._latencies_ms.append((time.perf_counter() - self._began) * 1000)
-            self._buffer = b""
-            self._ask()
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-async def round_of(target: Target, figure: str, message: bytes, connections: int) -> None:
-    """One round of ``ROUND_S`` against one server."""
-    loop = asyncio.get_running_loop()
-    latencies_ms: list[float] = []
-    callers = []
-    for _ in range(connections):
-        _, caller = await loop.create_connection(
-            lambda: Caller(message, latencies_ms), "127.0.0.1", target.port
+def show(case: Case, figures: Figures, servers: list[Peer]) -> None:
+    print(f"\n{case.name}")
+    kserve = figures.rate("kserve")
+    for server in servers:
+        name = server.name
+        rate, rates = figures.rate(name), figures.rates[name]
+        cpu = statistics.median(figures.cpu_us[name])
+        line = (
+            f"  {name:9} {rate:9.0f}/s  ({min(rates):.0f} to {max(rates):.0f})  CPU {cpu:6.0f} us"
+            f"  p50 {figures.at(name, 0.5):8.2f} ms  p99 {figures.at(name, 0.99):8.2f} ms"
         )
-        callers.append(caller)
-    began = time.perf_counter()
-    await asyncio.sleep(ROUND_S)
-    elapsed_s = time.perf_counter() - began
-    for caller in callers:
-        if caller.failed:
-            raise SystemExit(f"{target.name}, {figure}: {caller.failed}")
-        caller.close()
-    target.rates.setdefault(figure, []).append(len(latencies_ms) / elapsed_s)
-    target.latencies_ms.setdefault(figure, []).extend(latencies_ms)
+        if name == "wakeful" and kserve:
+            goal = f"  goal {case.goal:g}x" if case.goal else ""
+            cpu_ratio = statistics.median(figures.cpu_us["kserve"]) / cpu
+            line += f"  {rate / kserve:6.1f}x kserve (by CPU {cpu_ratio:.1f}x){goal}"
+        print(line, flush=True)
 
 
-async def measure(servers: list[Target]) -> None:
-    for name, message in requests().items():
-        for connections in (1, 16):
-            figure = f"{name}, {connections} connection{'s' * (connections > 1)}"
-            for _ in range(ROUNDS):
-                for target in servers:
-                    await round_of(target, figure, message, connections)
-            for target in servers:
-                rates, times = target.rates[figure], sorted(target.latencies_ms[figure])
-                report(
-                    figure,
-                    target.name,
-                    requests_per_s=round(statistics.median(rates)),
-                    from_to=[round(min(rates)), round(max(rates))],
-                    p50_ms=round(times[len(times) // 2], 2),
-                    p99_ms=round(times[len(times) * 99 // 100], 2),
-                )
+def at_equal_load(case: Case, figures: Figures, servers: list[Peer], seconds: float) -> None:
+    """Latency while every server gets the same number of requests a second."""
+    slowest = min(figures.rate(server.name) for server in servers if server.name != "floor")
+    rate = slowest * PACED_SHARE
+    found = Figures()
+    for server in servers:
+        if server.name != "floor":
+            round_ = uvloop.run(
+                _serving_load.pace(server.port, case.message, case.connections, seconds, rate)
+            )
+            found.latencies_s[server.name] = round_.latencies_s
+    shown = ", ".join(
+        f"{name} p50 {found.at(name, 0.5):.2f} p99 {found.at(name, 0.99):.2f} ms"
+        for name in found.latencies_s
+    )
+    print(f"  at {rate:.0f}/s each: {shown}  goal: p99 below kserve's p50", flush=True)
+
+
+def measure(model: str, names: list[str], folder: Path, options: argparse.Namespace) -> None:
+    chosen = [case for case in cases() if case.model == model and options.only in case.name]
+    if not chosen:
+        return
+    servers = peers(names, model, folder)
+    try:
+        for server in servers:
+            server.start()
+            print(
+                f"{server.name}, {model}: ready after {server.ready_s:.2f} s with {server.ready_rss_mib} MiB"
+            )
+        for case in chosen:
+            able = [s for s in servers if not (case.has_v1 and s.name == "mlserver")]
+            figures = of_case(case, able, options.rounds, options.seconds)
+            show(case, figures, able)
+            if case.connections == 16 and "2 rows" in case.name and len(able) > 1:
+                at_equal_load(case, figures, able, options.seconds)
+        print()
+        for server in servers:
+            print(f"{server.name}, {model}: {server.rss_mib()} MiB after all rounds")
+    finally:
+        for server in servers:
+            server.stop()
 
 
 def main() -> None:
-    features, classes = load_iris(return_X_y=True)
-    with tempfile.TemporaryDirectory() as folder:
-        model = DecisionTreeClassifier(max_depth=2, random_state=0).fit(features, classes)
-        joblib.dump(model, Path(folder) / "model.joblib")
-        servers = targets(folder)
-        try:
-            for target in servers:
-                start(target)
-            uvloop.run(measure(servers))
-            for target in servers:
-                report("after all rounds", target.name, rss_mib=rss_mib(target))
-        finally:
-            for target in servers:
-                if target.process is not None:
-                    target.process.kill()
-                    target.process.wait()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peers", default="kserve,mlserver,floor")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    names = [name for name in options.peers.split(",") if name not in ("", "none")]
+    for name in ("kserve", "mlserver"):
+        if name in names:
+            script = "kserve-sdk" if name == "kserve" else name
+            subprocess.run([ROOT / "hack" / script, "--prepare"], check=True)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    print(f"load average {os.getloadavg()[0]:.1f} before; server on core 0, load on core {LOAD_CORE}")
+    with tempfile.TemporaryDirectory() as name:
+        features, classes = load_iris(return_X_y=True)
+        joblib.dump(SVC().fit(features, classes), Path(name) / "model.joblib")
+        for model in ("iris", "echo"):
+            measure(model, ["wakeful", *names], Path(name), options)
+    print(f"load average {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":

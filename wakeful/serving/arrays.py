@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from wakeful.core.protocol.arrays import DATATYPES, DTYPES, datatype_of, from_array, plain, raw, to_array
+from wakeful.core.protocol.arrays import (
+    DATATYPES,
+    DTYPES,
+    datatype_of,
+    from_array,
+    plain,
+    raw,
+    raw_view,
+    to_array,
+)
 
-__all__ = ["DATATYPES", "DTYPES", "datatype_of", "from_array", "plain", "raw", "to_array"]
+__all__ = ["DATATYPES", "DTYPES", "datatype_of", "from_array", "plain", "raw", "raw_view", "to_array"]

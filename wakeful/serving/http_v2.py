@@ -21,6 +21,7 @@ from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
+BINARY_HEADER = oip_binary.HEADER.lower()
 Encode = Callable[[Any], Reply]
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
@@ -42,8 +43,14 @@ def decode(request: Request) -> oip.InferRequest:
 
 
 def is_long(request: Request) -> bool:
-    """Whether decoding takes longer than a probe may wait."""
-    return len(request.body) >= LARGE_BYTES
+    """Whether decoding takes longer than a probe may wait: by how much of the body is not plain binary tensors."""
+    body = request.body
+    if len(body) < LARGE_BYTES:
+        return False
+    length = request.headers.first.get(BINARY_HEADER, "")
+    if not (length.isascii() and length.isdigit() and len(length) < 8):
+        return True
+    return int(length) >= LARGE_BYTES or b"BYTES" in body[: int(length)].upper()
 
 
 def respond(entry: Entry, request: oip.InferRequest, result: Any) -> oip.InferResponse:
@@ -71,9 +78,9 @@ def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: An
         return Reply(200, {**headers, "Content-Type": "application/json"}, content)
     from wakeful.serving import arrays
 
-    raw = {tensor.name: arrays.raw(tensor) for tensor in response.outputs if tensor.name in names}
-    content, length = oip_binary.encode(response, response.outputs, raw)
-    return Reply(200, {**headers, "Content-Type": BINARY, oip_binary.HEADER.lower(): str(length)}, content)
+    raw = {tensor.name: arrays.raw_view(tensor) for tensor in response.outputs if tensor.name in names}
+    buffers, length = oip_binary.encode(response, response.outputs, raw)
+    return Reply(200, {**headers, "Content-Type": BINARY, BINARY_HEADER: str(length)}, buffers)
 
 
 def _plain(response: oip.InferResponse, binary: set[str]) -> oip.InferResponse:

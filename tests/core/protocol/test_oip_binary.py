@@ -109,7 +109,8 @@ def test_which_outputs_are_binary(parameters: dict[str, Any], outputs: list[Any]
 
 
 def test_answer_mixes_binary_and_json() -> None:
-    body, length = oip_binary.encode(answer(), answer().outputs, {"a": b"\0\0\x80?"})
+    buffers, length = oip_binary.encode(answer(), answer().outputs, {"a": b"\0\0\x80?"})
+    body = b"".join(buffers)
     assert body[:length] == (
         b'{"id":"7","model_name":"m","model_version":null,"outputs":[{"name":"a","shape":[1],"datatype":"FP32",'
         b'"parameters":{"binary_data_size":4}},{"name":"b","shape":[1],"datatype":"INT8","data":[2],"parameters":{"k":"v"}}]}'
@@ -120,7 +121,7 @@ def test_answer_mixes_binary_and_json() -> None:
 def test_answer_members_that_exist_are_sent() -> None:
     response = answer()
     response.model_version, response.parameters = "3", {"p": 1}
-    body, length = oip_binary.encode(response, [], {})
+    (body,), length = oip_binary.encode(response, [], {})
     assert json.loads(body[:length]) == {
         "id": "7", "model_name": "m", "model_version": "3", "parameters": {"p": 1}, "outputs": []
     }  # fmt: skip

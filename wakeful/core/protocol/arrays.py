@@ -3,7 +3,10 @@
 Runtimes, users' models and the client call ``to_array`` and ``from_array``; the V2 edge calls ``raw`` for binary answers and
 ``plain`` for JSON ones. ``object`` arrays exist for BYTES only, and nothing is ever unpickled.
 
-Invariant: ``to_array`` of a binary tensor is a read-only view of the request's bytes: no copy.
+numpy has no bfloat16: BF16 becomes float32 on the way in (exactly) and is rounded to even on the way out; as tensor data
+it is the bits, uint16.
+
+Invariant: ``to_array`` of a binary tensor is a read-only view of the request's bytes: no copy (but of BF16 and BYTES).
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, oip_binary
+from wakeful.core.protocol.problem import shown
 
 DTYPES: dict[str, Any] = {
     "BOOL": np.dtype("?"),
@@ -27,19 +31,49 @@ DTYPES: dict[str, Any] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
     "FP16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype("O"),
 }
-DATATYPES = {(dtype.kind, dtype.itemsize): name for name, dtype in DTYPES.items() if name != "BYTES"}
+"""What a tensor's elements are in memory, little-endian."""
+BITS = {"BF16", "BYTES"}
+"""Datatypes that no numpy type means."""
+DATATYPES = {(dtype.kind, dtype.itemsize): name for name, dtype in DTYPES.items() if name not in BITS}
+_BF16_NAN = 0x7FC0
 
 
 def to_array(tensor: oip.Tensor) -> NDArray[Any]:
-    """The tensor as an array of its shape; BYTES elements are ``str`` (from JSON) or ``bytes`` (from binary)."""
+    """The tensor as an array of its shape; BYTES elements are ``str`` (from JSON) or ``bytes`` (from binary).
+
+    Raises ``InvalidError`` for a byte that is no BOOL.
+    """
     dtype = DTYPES[tensor.datatype]
     if isinstance(tensor.data, memoryview):
-        return np.frombuffer(tensor.data, dtype=dtype).reshape(tensor.shape)
-    return np.array(tensor.data, dtype=dtype).reshape(tensor.shape)
+        found = np.frombuffer(tensor.data, dtype=dtype)
+        if tensor.datatype == "BOOL" and found.view(np.uint8).max(initial=0) > 1:
+            raise InvalidError(f"input {shown(tensor.name)} has a byte other than 0 and 1, which is not BOOL")
+    else:
+        found = np.array(tensor.data, dtype=dtype)
+    if tensor.datatype == "BF16":
+        found = _widened(found)
+    return found.reshape(tensor.shape)
+
+
+def _widened(bits: NDArray[Any]) -> NDArray[Any]:
+    """float32 of bfloat16 bits: they are its upper half."""
+    return (bits.astype("<u4") << np.uint32(16)).view("<f4")
+
+
+def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
+    """bfloat16 bits of numbers, rounded to even."""
+    wide = np.ascontiguousarray(values, "<f4").reshape(-1)
+    bits = wide.view("<u4")
+    halves = (
+        (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
+    ).astype("<u2")
+    halves[np.isnan(wide)] = _BF16_NAN
+    return halves
 
 
 def datatype_of(array: NDArray[Any]) -> str:
@@ -47,35 +81,52 @@ def datatype_of(array: NDArray[Any]) -> str:
     if array.dtype.kind in "OUS":
         return "BYTES"
     found = DATATYPES.get((array.dtype.kind, array.dtype.itemsize))
-    if found is None:
-        raise FailureError(
-            FailureKind.INTERNAL, f"the model answered with {array.dtype}, for which V2 has no datatype"
-        )
-    return found
+    if found is not None:
+        return found
+    if array.dtype.name == "bfloat16":
+        return "BF16"
+    raise FailureError(
+        FailureKind.INTERNAL, f"the model answered with {array.dtype}, for which V2 has no datatype"
+    )
 
 
 def from_array(name: str, array: NDArray[Any], datatype: str | None = None) -> oip.Tensor:
-    """A tensor of ``array``, in its own datatype or (converted) in the one given."""
+    """A tensor of ``array``, in its own datatype or (converted) in the one given. The array is kept, not copied."""
     kind = datatype or datatype_of(array)
     wanted = DTYPES[kind]
     flat = np.ascontiguousarray(array).reshape(-1)
-    if kind != "BYTES" and flat.dtype != wanted:
+    if kind == "BF16":
+        flat = flat.view("<u2") if flat.dtype.name == "bfloat16" else _narrowed(flat)
+    elif kind != "BYTES" and flat.dtype != wanted:
         flat = flat.astype(wanted)
     return oip.Tensor(name, tuple(array.shape), kind, flat)
 
 
 def raw(tensor: oip.Tensor) -> bytes:
     """The tensor's bytes in V2 binary form."""
+    return bytes(raw_view(tensor))
+
+
+def raw_view(tensor: oip.Tensor) -> bytes | memoryview:
+    """As ``raw``, without a copy where the tensor has its bytes in this form: they must not change while they are sent."""
+    data = tensor.data
+    if isinstance(data, bytes | memoryview):
+        return data
     if tensor.datatype == "BYTES":
-        values = tensor.data.tolist() if isinstance(tensor.data, np.ndarray) else tensor.data
+        values = data.tolist() if isinstance(data, np.ndarray) else data
         return oip_binary.join_bytes([v if isinstance(v, bytes) else str(v) for v in values])
-    if isinstance(tensor.data, bytes | memoryview):
-        return bytes(tensor.data)
-    return np.ascontiguousarray(tensor.data, dtype=DTYPES[tensor.datatype]).tobytes()
+    if tensor.datatype == "BF16" and not (isinstance(data, np.ndarray) and data.dtype == np.uint16):
+        flat = _narrowed(np.asarray(data))
+    else:
+        flat = np.ascontiguousarray(data, dtype=DTYPES[tensor.datatype]).reshape(-1)
+    return flat.view(np.uint8).data
 
 
 def plain(tensor: oip.Tensor) -> oip.Tensor:
-    """The tensor with data that JSON can carry: flat, numbers as they are, BYTES as text."""
+    """The tensor with data that JSON can carry: flat, numbers as they are (NaN becomes null), BYTES as text.
+
+    Raises ``InvalidError`` for infinities and for BYTES that are no UTF-8: ask for those in binary form.
+    """
     data = tensor.data
     if isinstance(data, bytes | memoryview):
         data = np.frombuffer(data, dtype=DTYPES[tensor.datatype])
@@ -87,6 +138,23 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
             data = data.astype(data.dtype.newbyteorder("<"))
     elif data and isinstance(data[0], list):
         data = np.array(data).reshape(-1)
-    if tensor.datatype == "BYTES" and isinstance(data, list):
-        data = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in data]
+    if tensor.datatype == "BYTES":
+        if isinstance(data, list):
+            data = _text(tensor, data)
+    elif tensor.datatype in ("FP32", "FP64") and np.isinf(_numbers(data)).any():
+        raise oip.no_json_form(tensor, "Infinity")
     return oip.Tensor(tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters)
+
+
+def _numbers(data: Any) -> Any:
+    """``data`` to look for infinities in: a list without floats has none."""
+    if isinstance(data, list):
+        return [value for value in data if type(value) is float] or [0.0]
+    return data
+
+
+def _text(tensor: oip.Tensor, values: list[Any]) -> list[Any]:
+    try:
+        return [value.decode() if isinstance(value, bytes) else value for value in values]
+    except UnicodeDecodeError as error:
+        raise oip.no_json_form(tensor, "BYTES that are not UTF-8 text") from error

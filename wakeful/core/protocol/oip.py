@@ -34,11 +34,15 @@ ELEMENT_BYTES = {
     "INT32": 4,
     "INT64": 8,
     "FP16": 2,
+    "BF16": 2,
     "FP32": 4,
     "FP64": 8,
     "BYTES": 0,
 }
 """Bytes an element of each datatype takes in binary form; 0 where every element has a length of its own."""
+
+BINARY_ONLY = frozenset({"FP16", "BF16"})
+"""Datatypes that go in binary form only: the protocol gives them no JSON form."""
 
 MAX_DIMENSIONS = 32
 MAX_TENSORS = 1024
@@ -231,9 +235,9 @@ def _check_shape(tensor: Tensor) -> None:
 def complete_json(tensor: Tensor) -> None:
     """Make a tensor's JSON ``data`` flat and check count and elements. Raises ``InvalidError`` naming the tensor."""
     name = shown(tensor.name)
-    if tensor.datatype == "FP16":
+    if tensor.datatype in BINARY_ONLY:
         raise InvalidError(
-            f"input {name} is FP16, which JSON cannot carry: send it in binary form, or as FP32"
+            f"input {name} is {tensor.datatype}, which JSON cannot carry: send it in binary form, or as FP32"
         )
     flat: list[Any] = oip_elements.flatten(tensor.data, name)
     if len(flat) != tensor.size:
@@ -261,11 +265,8 @@ def select_outputs(request: InferRequest, response: InferResponse) -> list[Tenso
 def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:
     """The answer as JSON with KServe's member order and nulls; ``outputs`` as ``select_outputs`` chose them."""
     for tensor in outputs:
-        if tensor.datatype == "FP16":
-            raise InvalidError(
-                f"output {shown(tensor.name)} is FP16, which JSON cannot carry: ask for it with "
-                '"parameters": {"binary_data": true}'
-            )
+        if tensor.datatype in BINARY_ONLY:
+            raise no_json_form(tensor, tensor.datatype)
     return dump(
         {
             "model_name": response.model_name,
@@ -283,6 +284,14 @@ def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:
                 for tensor in outputs
             ],
         }
+    )
+
+
+def no_json_form(tensor: Tensor, what: str) -> InvalidError:
+    """The error for an output that only the binary form can carry; ``what`` is in its way."""
+    return InvalidError(
+        f"output {shown(tensor.name)} is or holds {what}, which JSON cannot carry: ask for it with "
+        '"parameters": {"binary_data": true}'
     )
 
 

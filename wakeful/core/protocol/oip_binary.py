@@ -123,9 +123,12 @@ def binary_names(request: oip.InferRequest, outputs: Sequence[oip.Tensor]) -> se
 
 
 def encode(
-    response: oip.InferResponse, outputs: Sequence[oip.Tensor], raw: Mapping[str, bytes]
-) -> tuple[bytes, int]:
-    """(body, JSON length): outputs named in ``raw`` as those bytes, the others as JSON; null members but the version (KServe sends it) are left out."""
+    response: oip.InferResponse, outputs: Sequence[oip.Tensor], raw: Mapping[str, bytes | memoryview]
+) -> tuple[tuple[bytes | memoryview, ...], int]:
+    """(buffers of the body, JSON length): outputs named in ``raw`` as those bytes, the others as JSON.
+
+    The buffers are not joined: they may be large. Null members but the version (KServe sends it) are left out.
+    """
     head: dict[str, Any] = {
         "id": response.id,
         "model_name": response.model_name,
@@ -143,10 +146,8 @@ def encode(
         parameters = dict(tensor.parameters)
         if tensor.name in raw:
             parameters[SIZE] = len(raw[tensor.name])
-        elif tensor.datatype == "FP16":
-            raise InvalidError(
-                f"output {shown(tensor.name)} is FP16, which JSON cannot carry: ask for it as binary"
-            )
+        elif tensor.datatype in oip.BINARY_ONLY:
+            raise oip.no_json_form(tensor, tensor.datatype)
         else:
             entry["data"] = tensor.data
         if parameters:
@@ -154,4 +155,4 @@ def encode(
         entries.append(entry)
     head["outputs"] = entries
     header = oip.dump(head)
-    return b"".join([header, *(raw[tensor.name] for tensor in outputs if tensor.name in raw)]), len(header)
+    return (header, *(raw[tensor.name] for tensor in outputs if tensor.name in raw)), len(header)
