@@ -43,7 +43,8 @@ class Healthy:
     def apply(self, word: str, name: str = "steady") -> None:
         container = manifests.container(self.access.python_image, "says", WORD=word)
         predictor: Obj = {"minReplicas": 1, "containers": [container]}
-        self.kube.apply(manifests.inference_service(self.namespace, name, predictor))
+        soon = {"autoscaling.knative.dev/window": "6s"}  # pods of an old revision go in seconds
+        self.kube.apply(manifests.inference_service(self.namespace, name, predictor, annotations=soon))
 
     def url(self, limit_s: float = SETTLE_S) -> str:
         isvc = self.kube.until_ready("InferenceService", self.namespace, "steady", limit_s)

@@ -173,7 +173,13 @@ class S3Store:
 
     def stat(self, key: str) -> ObjectInfo:
         with self._asking(key):
-            found = self._client.stat_object(self._bucket, key)
+            try:
+                found = self._client.stat_object(self._bucket, key)
+            except S3Error as error:
+                if error.code == "AccessDenied":
+                    # a refused HEAD has no body, so a wrong key looks like a missing right: a GET is told which
+                    self._client.get_object(self._bucket, key, length=1).close()
+                raise
         return ObjectInfo(
             key, uri.relative(key.rpartition("/")[2], "key"), found.size or 0, _quoted(found.etag)
         )
