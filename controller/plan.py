@@ -18,6 +18,7 @@ from controller.desired import rollout as rollouts
 from controller.desired import service as services
 from controller.desired.reasons import Reason, SpecError
 from controller.observed import Child, Failure, Observed, Part, Plan
+from controller.status import code_bearing as code_bearing_status
 from controller.status import components as component_status
 from controller.status import ingress as ingress_status
 from controller.status import waiting
@@ -106,6 +107,7 @@ def _run(observed: Observed, service: InferenceService, at: str) -> Plan:
         gate,
         component_status.of_stopped(False),
     ]
+    conditions_now += _warnings(observed, parts[0])
     conditions_now = verdict.with_configuration(conditions_now, observed.config.problems)
     conditions_now.append(component_status.of_ready(conditions_now))
     status = verdict.assemble(observed, service, conditions_now, at)
@@ -121,6 +123,15 @@ def _run(observed: Observed, service: InferenceService, at: str) -> Plan:
         status,
         verdict.events(observed, service, conditions_now),
     )
+
+
+def _warnings(observed: Observed, predictor: Part) -> list[Condition]:
+    before = mapping(observed.isvc.get("status"))
+    model = predictor.component.model
+    warning = code_bearing_status.condition(
+        model, observed.pods, predictor.rollout, before, observed.config.code_bearing
+    )
+    return [] if warning is None else [warning]
 
 
 def _build_parts(observed: Observed, service: InferenceService) -> list[Part]:

@@ -12,6 +12,7 @@ from controller.desired import rollout as rollouts
 from controller.desired.ingress import Address
 from controller.desired.reasons import Reason
 from controller.observed import EventNote, Failure, Observed, Part, Plan
+from controller.status import code_bearing as code_bearing_status
 from controller.status import components as component_status
 from controller.status import model as model_status
 from wakeful.core.api import conditions, servingruntime
@@ -136,4 +137,6 @@ def events(
         if is_component and item.is_false and is_news and item.reason not in _PASSING:
             reason = EVENT_REASONS.get(item.reason, "InternalError")
             notes.append(EventNote(WARNING, reason, f"{item.type}: {item.reason}: {item.message}"))
+        if item.type == code_bearing_status.TYPE and is_news:
+            notes.append(EventNote(WARNING, item.reason, item.message))
     return tuple(notes)

@@ -2,6 +2,7 @@
 
 Exit 0 when everything is in place, 1 for a failed download, 2 for wrong arguments. The last line on stderr is the
 reason in one sentence; a kubelet makes it the container's termination message, which users see in ``kubectl describe``.
+After success that message names the files that run code when loaded (``wakeful.core.api.code_bearing``).
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from storage import initializer, mounted, settings
 from storage.errors import StorageError
 from storage.stores import table
+from wakeful.core.api import code_bearing
 from wakeful.kit import termination
 
 SECRET_NAMES = ("SECRET", "TOKEN", "KEY", "PASSWORD", "-headers", "STORAGE_CONFIG")
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             initializer.Pair(uri, Path(folder)) for uri, folder in zip(sources, words[1::2], strict=True)
         ]
         initializer.fetch_all(pairs, settings.load(environ), table.open_store)
+        termination.leave(code_bearing.render(code_bearing_files(pair.folder for pair in pairs)), environ)
     except StorageError as error:
         return _fail(redacted(_told(error, words, environ), environ), 1)
     except Exception as error:  # a defect of ours: still one sentence, and no traceback with addresses in it
@@ -43,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped by a signal; the next run goes on where this one ended", 1)
     return 0
+
+
+def code_bearing_files(folders: Iterable[Path]) -> list[str]:
+    """Names of files below ``folders`` that run code when loaded: the controller warns of them."""
+    found: list[str] = []
+    for folder in dict.fromkeys(folders):
+        for parent, inside, files in os.walk(folder):
+            inside[:] = sorted(name for name in inside if not name.startswith("."))
+            names = [str((Path(parent) / name).relative_to(folder)) for name in sorted(files)]
+            found += [name for name in names if code_bearing.is_code_bearing(name)]
+            if len(found) >= code_bearing.MOST_NAMES:
+                return found
+    return found
 
 
 def redacted(text: str, environ: Mapping[str, str]) -> str:

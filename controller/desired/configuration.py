@@ -11,7 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from wakeful.core.api import code_bearing
 from wakeful.core.api import isvc_names as names
+from wakeful.core.api.code_bearing import Policy
 from wakeful.core.api.inferenceservice_defaults import Defaults
 from wakeful.core.api.isvc_problem import Obj, mapping, sequence, text
 
@@ -68,6 +70,8 @@ class Configuration:
     storage: StorageConfig = field(default_factory=StorageConfig)
     disallowed_annotations: frozenset[str] = frozenset(DISALLOWED_ANNOTATIONS)
     disallowed_labels: frozenset[str] = frozenset(DISALLOWED_LABELS)
+    code_bearing: Policy = Policy.WARN
+    """``security.codeBearingModels``: what is done with model files that run code when loaded."""
     problems: tuple[str, ...] = ()
 
 
@@ -82,6 +86,7 @@ def parse(configmap: Obj | None) -> Configuration:
         defaults=_defaults(parts, problems),
         ingress=_ingress(parts["ingress"], problems),
         storage=storage,
+        code_bearing=_policy(parts["security"], problems),
         disallowed_annotations=frozenset(DISALLOWED_ANNOTATIONS)
         | _strings(service, "serviceAnnotationDisallowedList"),
         disallowed_labels=frozenset(DISALLOWED_LABELS) | _strings(service, "serviceLabelDisallowedList"),
@@ -126,6 +131,16 @@ def _defaults(parts: dict[str, Obj], problems: list[str]) -> Defaults:
         limits=_resources(resource, "Limit"),
         automount_token=parts["security"].get("autoMountServiceAccountToken") is not False,
     )
+
+
+def _policy(security: Obj, problems: list[str]) -> Policy:
+    value = text(security.get("codeBearingModels"))
+    policy = code_bearing.policy_of(value)
+    if policy is None:
+        problems.append(
+            f"ConfigMap {CONFIG_NAME}, key security: codeBearingModels must be Allow, Warn or Refuse, not {value!r}"
+        )
+    return policy or Policy.REFUSE
 
 
 def _resources(resource: Obj, suffix: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     INVALID_PREDICTOR_SPEC = "InvalidPredictorSpec"
     STORAGE_NOT_SUPPORTED = "StorageNotSupported"
     MODEL_LOAD_FAILED = "ModelLoadFailed"
+    CODE_BEARING_FORMAT = "CodeBearingFormat"
     NOT_SUPPORTED_YET = "NotSupportedYet"
     # reconciling
     RECONCILE_FAILED = "ReconcileFailed"

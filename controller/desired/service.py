@@ -12,8 +12,10 @@ from controller.desired.composition import ComposedPod, Runtimes, is_custom, ref
 from controller.desired.configuration import Configuration
 from controller.desired.metadata import ScalingFacts
 from wakeful.core.api import isvc_names as names
+from wakeful.core.api import podspec
+from wakeful.core.api.code_bearing import VARIABLE, Policy
 from wakeful.core.api.inferenceservice import Component, InferenceService
-from wakeful.core.api.isvc_problem import Obj
+from wakeful.core.api.isvc_problem import Obj, mappings
 
 API_VERSION = "serving.knative.dev/v1"
 
@@ -38,7 +40,7 @@ def build(
 ) -> Obj:
     """The Knative Service, with the traffic block its rollout asks for."""
     meta = metadata.build(service, component, pod, config, scaling)
-    spec = dict(pod.spec)
+    spec = _with_policy(pod, config.code_bearing)
     if component.container_concurrency is not None:
         spec["containerConcurrency"] = component.container_concurrency
     if component.timeout_s is not None:
@@ -63,6 +65,26 @@ def build(
             "traffic": rollout.build_traffic(component.canary_percent, latest_rolled_out, with_tag),
         },
     }
+
+
+def _with_policy(pod: ComposedPod, policy: Policy) -> Obj:
+    """The pod spec; the server of a model is told the platform's policy where that is not its own default, Warn.
+
+    Refuse wins over what the user's own variable says; Allow does not make a stricter user less strict.
+    """
+    spec = dict(pod.spec)
+    if pod.runtime is None or policy is Policy.WARN:
+        return spec
+    containers = []
+    for container in spec["containers"]:
+        if container.get("name") == names.MAIN_CONTAINER:
+            if policy is Policy.REFUSE:
+                kept = [item for item in mappings(container.get("env")) if item.get("name") != VARIABLE]
+                container = {**container, "env": kept}
+            container = podspec.with_env(container, VARIABLE, policy.value)
+        containers.append(container)
+    spec["containers"] = containers
+    return spec
 
 
 def owner_reference(service: InferenceService) -> Obj:

@@ -14,7 +14,6 @@ import pickle
 import struct
 import warnings
 import zlib
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,14 @@ import joblib
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from runtimes import model_file
+from runtimes import code_bearing, model_file
+from wakeful.core.api.code_bearing import PICKLES, Policy
 from wakeful.kit import logs
 from wakeful.serving.model import LoadError
 
 SAFE = (".skops",)
-CODE_BEARING = (".joblib", ".pkl", ".pickle")
-ACCEPTED = (*SAFE, *CODE_BEARING)
+ACCEPTED = (*SAFE, *PICKLES)
+SAFE_ALTERNATIVE = "skops (.skops)"
 DAMAGED = (
     EOFError,
     pickle.UnpicklingError,
@@ -43,36 +43,16 @@ DAMAGED = (
 log = logs.get("sklearn")
 
 
-class PicklePolicy(StrEnum):
-    """What to do with formats that run code when loaded."""
-
-    ALLOW = "Allow"
-    WARN = "Warn"
-    REFUSE = "Refuse"
-
-
-def policy_of(value: str) -> PicklePolicy:
-    """The policy called ``value`` in any case ('' means Warn). Raises ``LoadError``."""
-    for policy in PicklePolicy:
-        if policy.value.lower() == (value or "warn").lower():
-            return policy
-    raise LoadError(f"WAKEFUL_PICKLE is {value!r}: it takes Allow, Warn or Refuse")
-
-
 def find(model_dir: Path) -> Path:
     """The model file in ``model_dir``, or ``model_dir`` itself. Raises ``LoadError`` that names what was found."""
     return model_file.find(model_dir, ACCEPTED)
 
 
-def load(path: Path, policy: PicklePolicy) -> Any:
+def load(path: Path, policy: Policy) -> Any:
     """The estimator in ``path``. Raises ``LoadError`` with the file and the cause."""
     if path.suffix.lower() in SAFE:
         return _checked(path, _load_skops(path))
-    if policy is PicklePolicy.REFUSE:
-        raise LoadError(
-            f"{path.name} is a {path.suffix} file, which runs code when loaded, and WAKEFUL_PICKLE=Refuse: "
-            "save the model with skops (.skops) instead"
-        )
+    code_bearing.permit(path, policy, SAFE_ALTERNATIVE)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InconsistentVersionWarning)
@@ -81,8 +61,6 @@ def load(path: Path, policy: PicklePolicy) -> Any:
         raise
     except Exception as error:
         raise LoadError(f"{path.name} cannot be loaded: {_cause(error)}") from error
-    if policy is PicklePolicy.WARN:
-        log.warning("model format runs code when loaded", file=path.name, safe_alternative=".skops")
     for message in caught[:1]:
         text = " ".join(str(message.message).split())[:300]
         log.warning("model made with another scikit-learn", file=path.name, detail=text)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from runtimes import code_bearing, model_file
 from runtimes.sklearn import loading
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.serving import arrays
@@ -31,13 +32,15 @@ class SklearnModel(TabularModel):
     def __init__(self, name: str, model_dir: Path, environ: Mapping[str, str]) -> None:
         super().__init__(name)
         self._model_dir = model_dir
-        self._policy = loading.policy_of(environ.get("WAKEFUL_PICKLE", ""))
+        self._policy = code_bearing.policy_of(environ)
         self._wants_proba = environ.get("PREDICT_PROBA", "false").lower() == "true"
         self._estimator: Any = None
 
     def load(self) -> None:
         warnings.filterwarnings("ignore", message=FITTED_WARNING)
-        estimator = loading.load(loading.find(self._model_dir), self._policy)
+        path = loading.find(self._model_dir)
+        with model_file.reading(path, "scikit-learn"):
+            estimator = loading.load(path, self._policy)
         if self._wants_proba and not hasattr(estimator, "predict_proba"):
             raise LoadError(
                 f"PREDICT_PROBA=true, but {type(estimator).__name__} has no predict_proba: unset it"

@@ -23,7 +23,7 @@ MAX_BYTES = 4096
 def fail(sentence: str, status: int, environ: Mapping[str, str]) -> int:
     """Leave ``sentence`` (made one line) behind; returns ``status`` for the caller to exit with."""
     line = " ".join(sentence.split())
-    _write(line, environ)
+    leave(line, environ)
     sys.stdout.flush()
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
@@ -33,14 +33,15 @@ def fail(sentence: str, status: int, environ: Mapping[str, str]) -> int:
 @contextlib.contextmanager
 def standing(sentence: str, environ: Mapping[str, str]) -> Iterator[None]:
     """Have ``sentence`` as termination message inside the block: for work whose failure may end the process at once."""
-    _write(sentence, environ)
+    leave(sentence, environ)
     try:
         yield
     finally:
-        _write("", environ)
+        leave("", environ)
 
 
-def _write(line: str, environ: Mapping[str, str]) -> None:
+def leave(line: str, environ: Mapping[str, str]) -> None:
+    """Make ``line`` the termination message so far."""
     file = Path(environ.get("WAKEFUL_TERMINATION_LOG") or KUBELET_FILE)
     with contextlib.suppress(OSError):
         if file.exists() or "WAKEFUL_TERMINATION_LOG" in environ:

@@ -11,7 +11,9 @@ import joblib
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from runtimes import code_bearing
 from runtimes.sklearn import loading
+from wakeful.core.api.code_bearing import Policy
 from wakeful.serving.model import LoadError
 
 
@@ -46,17 +48,17 @@ def test_a_file_may_be_named_itself(tmp_path: Path) -> None:
 def test_what_is_not_an_estimator_is_refused_and_safe_never_becomes_unsafe(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(LoadError, match="holds dict, which has no predict"):
-        loading.load(tmp_path / "m.pkl", loading.PicklePolicy.ALLOW)
+        loading.load(tmp_path / "m.pkl", Policy.ALLOW)
     trap = tmp_path / "sprung"
     (tmp_path / "m.skops").write_bytes(pickle.dumps(Trap(str(trap))))
     with pytest.raises(LoadError, match=r"skops"):
-        loading.load(tmp_path / "m.skops", loading.PicklePolicy.ALLOW)
+        loading.load(tmp_path / "m.skops", Policy.ALLOW)
     assert not trap.exists()
     (tmp_path / "gone.pkl").write_bytes(b"cno_such_module\nThing\n.")
     with pytest.raises(LoadError, match="needs the Python module 'no_such_module'"):
-        loading.load(tmp_path / "gone.pkl", loading.PicklePolicy.WARN)
+        loading.load(tmp_path / "gone.pkl", Policy.WARN)
     with pytest.raises(LoadError, match="Allow, Warn or Refuse"):
-        loading.policy_of("maybe")
+        code_bearing.policy_of({"WAKEFUL_PICKLE": "maybe"})
 
 
 class Trap:
@@ -84,7 +86,7 @@ class Trap:
 def test_bad_files_are_told_apart(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "m.pkl").write_bytes(content)
     with pytest.raises(LoadError) as caught:
-        loading.load(tmp_path / "m.pkl", loading.PicklePolicy.ALLOW)
+        loading.load(tmp_path / "m.pkl", Policy.ALLOW)
     assert words in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
 
@@ -96,7 +98,7 @@ def test_every_suffix_loads_what_joblib_or_pickle_wrote(tmp_path: Path, suffix: 
         folder = tmp_path / str(number)
         folder.mkdir()
         dump(model, folder / f"m.{suffix}")
-        found = loading.load(loading.find(folder), loading.PicklePolicy.ALLOW)
+        found = loading.load(loading.find(folder), Policy.ALLOW)
         assert found.predict([[3]]).round(6).tolist() == [6.0]
 
 
@@ -109,7 +111,7 @@ def test_a_model_of_another_version_is_served_with_a_warning(
     here, there = sklearn.__version__.encode(), b"0" * len(sklearn.__version__)
     assert here in raw
     (tmp_path / "m.pkl").write_bytes(raw.replace(here, there))
-    loading.load(tmp_path / "m.pkl", loading.PicklePolicy.ALLOW)
+    loading.load(tmp_path / "m.pkl", Policy.ALLOW)
     line = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert line["event"] == "model made with another scikit-learn"
     assert there.decode() in line["detail"]
