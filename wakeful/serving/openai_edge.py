@@ -63,7 +63,7 @@ class OpenAIEdge:
     def __init__(self, plane: DataPlane, flights: InFlight, limits: Limits = LIMITS) -> None:
         self._plane = plane
         self._flights = flights
-        self._limits = limits
+        self.limits = limits
         self._created = int(time.time())
         self._metrics: OpenAIMetrics | None = None
         self.open_streams = 0
@@ -140,7 +140,7 @@ class OpenAIEdge:
 
     def failed(self, error: Exception, request_id: str) -> Reply:
         """The reply for ``error``."""
-        failure = openai_stream.as_failure(error, request_id, self._limits.stall_s)
+        failure = openai_stream.as_failure(error, request_id, self.limits.stall_s)
         reply = failed(failure)
         if isinstance(error, http_body.WireError):
             reply.status = error.status
@@ -150,7 +150,7 @@ class OpenAIEdge:
         if not call.is_stream:
             body: bytes = await self._plane.call(entry, "predict", call, context)
             return Reply(200, {**JSON, **context.response_headers}, body)
-        if self.open_streams >= self._limits.streams:
+        if self.open_streams >= self.limits.streams:
             self._plane.metrics.rejected.labels("streams").inc()
             raise FailureError(
                 FailureKind.OVERLOADED, f"{self.open_streams} streams are open, which is the limit", 1.0
@@ -173,7 +173,7 @@ class OpenAIEdge:
         began = time.perf_counter()
         events: AsyncIterator[bytes] = await self._plane.call(entry, "predict", call, context)
         try:
-            async with asyncio.timeout(self._limits.stall_s):
+            async with asyncio.timeout(self.limits.stall_s):
                 first = await anext(events, None)
         except BaseException:
             await openai_stream.close(events)
@@ -186,7 +186,7 @@ class OpenAIEdge:
                 metrics.cancelled.labels(name).inc()
 
         watch = openai_stream.Watch(
-            metrics.between.labels(name).observe, ended, self._limits.stall_s, context.request_id
+            metrics.between.labels(name).observe, ended, self.limits.stall_s, context.request_id
         )
         return openai_stream.Relay(first, events, watch)
 
