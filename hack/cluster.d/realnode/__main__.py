@@ -47,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
     names = f"{', '.join(components.COMPONENTS)}"
     index = argparse.ArgumentParser(add_help=False)
     index.add_argument(
-        "--index", type=parse_index, default=0, metavar="N", help="which node, 0 to 15 (default 0)"
+        "--index",
+        type=parse_index,
+        default=os.environ.get("WAKEFUL_CLUSTER_INDEX") or "0",
+        metavar="N",
+        help="which node, 0 to 15 (default: WAKEFUL_CLUSTER_INDEX, else 0)",
     )
     top = argparse.ArgumentParser(prog="hack/cluster", description=(__doc__ or "").partition("\n")[0])
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
