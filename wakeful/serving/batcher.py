@@ -21,7 +21,7 @@ from typing import Any
 from wakeful.core.errors import FailureError
 from wakeful.core.scaling.batch import Batch, BatchQueue, Hold, Pace
 from wakeful.kit import logs
-from wakeful.serving import ids
+from wakeful.serving import ids, observing
 from wakeful.serving.calls import Bounds, Call
 from wakeful.serving.model import Context
 from wakeful.serving.parts import Batching, Part
@@ -211,6 +211,7 @@ class Batcher:
         batch_id = ids.answer_id() if self.has_ids else ""
         for call, answer in zip(calls, answers, strict=True):
             call.context.batch_id = batch_id
+            observing.note(call.context, "predict", seconds)
             call.finish(self._fail(answer, call) if isinstance(answer, BaseException) else answer)
 
 

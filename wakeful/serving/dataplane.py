@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.kit import logs
+from wakeful.serving import observing
 from wakeful.serving.batcher import Batcher
 from wakeful.serving.calls import Bounds, Call, Deadlines, Done
 from wakeful.serving.metrics import Metrics
@@ -121,6 +122,7 @@ class DataPlane:
         def settle(job: Job) -> None:
             for stage, seconds in times:
                 self.metrics.observe_stage(stage, call.model, seconds)
+                observing.note(call.context, stage, seconds)
             call.release()
             tell(job.result if job.error is None else self._failed(job.error, call))
 
@@ -142,7 +144,9 @@ class DataPlane:
                 elif stage.is_async:
                     began = time.perf_counter()
                     payload = await stage.call(payload, call.context)
-                    self.metrics.observe_stage(stage.name, call.model, time.perf_counter() - began)
+                    seconds = time.perf_counter() - began
+                    self.metrics.observe_stage(stage.name, call.model, seconds)
+                    observing.note(call.context, stage.name, seconds)
                 else:
                     payload = await self._in_thread(call, stage, payload)
         except asyncio.CancelledError:

@@ -38,6 +38,11 @@ class Context(Mapping[str, str]):
         """Which batch answered, where the server was asked to tell (``--max_batchsize``)."""
         self.response_headers: dict[str, str] = {}
 
+    @property
+    def span(self) -> Any:
+        """The span of a traced call (``observing``), or None."""
+        return getattr(self._headers, "span", None)
+
     def remaining_s(self) -> float | None:
         """Seconds left for the answer, 0 or more; None where there is no deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())

@@ -19,7 +19,7 @@ from typing import Any
 
 from wakeful.kit import lifecycle, listening, logs, termination
 from wakeful.kit.http2.connection import Opener
-from wakeful.serving import http_body, http_events, settings, startup
+from wakeful.serving import http_body, http_events, observers, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
 from wakeful.serving.metrics import Metrics
@@ -50,7 +50,8 @@ class Server:
         plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s)
         self.edge = Edge(plane, self.startup, http_events.naming(environ), options.enable_repository)
         budget = http_body.Budget(options.max_buffered_bytes)
-        self.connections = Connections(self.edge, _limits(options), budget)
+        self._observers = observers.build(options, environ, metrics.registry)
+        self.connections = Connections(self._observers.around(self.edge), _limits(options), budget)
         self._metrics = metrics
         self._wires = [Port(self.connections, http2=self._http2)]
         if options.grpc_port:
@@ -89,6 +90,7 @@ class Server:
 
     async def listen(self) -> None:
         """Accept connections. Raises ``listening.ListenError``."""
+        await self._observers.start()
         ports = (self._options.http_port, self._options.grpc_port)
         numbers = [
             await wire.listen(self._options.http_address, port)
@@ -117,6 +119,7 @@ class Server:
         except TimeoutError:
             has_ended = False
         await asyncio.gather(*(wire.close() for wire in self._wires))
+        await self._observers.close()
         for name in self.registry.names():
             await self.registry.unload(name)
         if self._predictor is not None:

@@ -58,6 +58,8 @@ class Settings:
     """Seconds that requests in flight get after SIGTERM: below the 30 s after which a kubelet kills."""
     drain_quiet_s: float = 0.25
     """Seconds without a request after which a draining server closes: whoever sends hears of its end a little later."""
+    access_log: str = "errors"
+    """Which answers are lines of the log: errors (500 and more), all or off."""
     predictor_host: str = ""
     """Host (and port) of the predictor that transformers and explainers ask; '' for a predictor."""
     predictor_protocol: str = "v1"

@@ -1,0 +1,127 @@
+"""A real server that is watched: payload events, spans, access lines; all of them, once each, and never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import http_rig
+import pytest
+import spans_rig
+from aiohttp import web
+from waiting_rig import until
+
+from wakeful.core.protocol import cloudevents
+from wakeful.serving import Context, Model, access_log
+from wakeful.serving.server import Server
+from wakeful.serving.settings import Settings, SettingsError
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+
+
+class Doubling(Model):
+    """Doubles its rows; streams; fails; tells which traceparent it got."""
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        if payload.get("fail"):
+            raise RuntimeError("no")
+        if context.wants_stream(payload):
+            return (f"{row}\n" for row in payload["instances"])
+        return {"predictions": [2 * row for row in payload["instances"]], "trace": context.get("traceparent")}
+
+
+@asynccontextmanager
+async def serving(environ: dict[str, str], **flags: Any) -> AsyncIterator[tuple[str, Server]]:
+    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, **flags)
+    server = Server([Doubling("m")], options, environ)
+    await server.load()
+    await server.listen()
+    try:
+        yield f"http://127.0.0.1:{server.port}/v1/models/m:predict", server
+    finally:
+        await server.drain()
+
+
+async def ask(url: str, body: dict[str, Any], **headers: str) -> tuple[int, bytes]:
+    async with aiohttp.ClientSession() as session, session.post(url, json=body, headers=headers) as answer:
+        return answer.status, await answer.read()
+
+
+async def test_every_answer_is_an_event_errors_and_streams_too() -> None:
+    seen: list[cloudevents.Event] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(cloudevents.decode(list(request.headers.items()), await request.read()))
+        return web.Response()
+
+    async with (
+        http_rig.serving(handle) as sink,
+        serving({"WAKEFUL_LOGGER_URL": sink, "WAKEFUL_LOGGER_MODE": "response"}) as (url, _),
+    ):
+        assert (await ask(url, {"instances": [1]}, **{"X-Request-Id": "a"}))[0] == 200
+        assert (await ask(url, {"fail": True}, **{"X-Request-Id": "b"}))[0] == 500
+        await ask(url, {"instances": [1, 2], "stream": True}, **{"X-Request-Id": "c"})
+        assert (await ask(url + "x", {}, **{"X-Request-Id": "d"}))[0] == 404
+        await until(lambda: len(seen) >= 4)
+    by_id = {event.id: event for event in seen}
+    assert len(seen) == 4
+    assert json.loads(by_id["a"].data or b"")["predictions"] == [2]
+    assert [by_id[name].extensions["statuscode"] for name in "abcd"] == ["200", "500", "200", "404"]
+    assert b"1\n" in (by_id["c"].data or b"") and b"2\n" in (by_id["c"].data or b"")
+
+
+async def test_a_traced_call_is_a_child_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with spans_rig.receiving() as (receiver, seen):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver)
+        async with serving({"OTEL_EXPORTER_OTLP_ENDPOINT": receiver}) as (url, _):
+            _, body = await ask(url, {"instances": [1]}, traceparent=f"00-{TRACE}-{PARENT}-01")
+    by_name = {span.name: span for span in seen}
+    outer = by_name["POST /v1/models/m:predict"]
+    assert (outer.trace_id.hex(), outer.parent_span_id.hex()) == (TRACE, PARENT)
+    assert by_name["predict"].parent_span_id == outer.span_id
+    assert json.loads(body)["trace"] == f"00-{TRACE}-{outer.span_id.hex()}-01"
+
+
+@pytest.mark.parametrize(("mode", "lines"), [("all", [200, 500]), ("errors", [500]), ("off", [])])
+async def test_the_access_log_has_what_was_asked_for(
+    mode: str, lines: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serving({}, access_log=mode) as (url, _):
+        await ask(url + "?secret=1", {"instances": [1]}, **{"X-Request-Id": "a"})
+        await ask(url, {"fail": True})
+    written = [json.loads(line) for line in io.StringIO(capsys.readouterr().err)]
+    found = [line for line in written if line["logger"] == access_log.log.name]
+    assert [line["status"] for line in found] == lines
+    assert "secret" not in json.dumps(found)
+    if mode == "all":
+        assert found[0]["request_id"] == "a" and found[0]["duration_ms"] > 0
+
+
+async def test_a_client_that_goes_away_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
+    class Slow(Model):
+        async def predict(self, payload: Any, context: Context) -> Any:
+            await asyncio.sleep(30)
+
+    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, access_log="all")
+    server = Server([Slow("m")], options, {})
+    await server.load()
+    await server.listen()
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    await until(lambda: server.edge.flights.count == 1)
+    writer.close()
+    await until(lambda: server.edge.flights.count == 0)
+    await server.drain()
+    found = [json.loads(line) for line in io.StringIO(capsys.readouterr().err)]
+    assert [line["status"] for line in found if line["logger"] == "access"] == [499]
+
+
+def test_a_wrong_mode_is_named() -> None:
+    with pytest.raises(SettingsError, match="off, errors, all"):
+        Server([Doubling("m")], Settings(access_log="some"), {})

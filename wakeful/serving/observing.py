@@ -1,0 +1,179 @@
+"""What watches requests from outside the edge: spans, the access log, the payload logger.
+
+``Observed`` stands between the wires and the edge, only where somebody watches; then it costs some microseconds a
+request. It watches POST requests, which are those that ask models; probes and metrics pass by. A request that is traced
+goes on with the ``traceparent`` of its own span, so a transformer's call of its predictor is a child of it.
+Left out: what is written down about a request (``access_log``, ``payload_log``, ``wakeful.kit.tracing``).
+
+Invariant: the reply goes out first, whatever its observers do; each observed request is reported once, at its last byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from wakeful.kit import logs
+from wakeful.kit.tracing import Span, Tracer
+from wakeful.serving.exchange import Answer, Cancel, Handler, Headers, Reply, Request
+from wakeful.serving.model import Context
+
+CLIENT_CLOSED = 499
+SERVER_ERROR = 500
+KEPT_STREAM_BYTES = 1 << 20
+"""Of a streamed answer: what observers get to see; longer ones they see without a body."""
+
+log = logs.get("serving")
+
+
+class Observer(Protocol):
+    """Told of every finished request."""
+
+    def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
+        """One request was answered; the body of ``reply`` is bytes."""
+
+
+class TracedHeaders(Headers):
+    """A request's headers under a span: its own ``traceparent``, and where the parts of the work are noted."""
+
+    __slots__ = ("span",)
+
+    def __init__(self, headers: Headers, span: Span) -> None:
+        rest = [pair for pair in headers.pairs if pair[0] != "traceparent"]
+        super().__init__([*rest, ("traceparent", span.traceparent)])
+        self.span = span
+
+
+def note(context: Context, part: str, seconds: float) -> None:
+    """Record that ``part`` of a traced call has just ended and took ``seconds``; nothing where it is not traced."""
+    span: Span | None = context.span
+    if span is not None:
+        end_ns = time.time_ns()
+        span.child(part, end_ns - int(seconds * 1e9), end_ns)
+
+
+class Observed:
+    """A ``Handler`` around another."""
+
+    def __init__(self, inner: Handler, observers: Sequence[Observer], tracer: Tracer | None) -> None:
+        self._inner = inner
+        self._observers = observers
+        self._tracer = tracer
+
+    def begin(self, request: Request, answer: Answer) -> Cancel | None:
+        if request.method != "POST":
+            return self._inner.begin(request, answer)
+        watch = self._watch(request)
+        cancel = self._inner.begin(request, partial(self._answer, watch, answer))
+        return None if cancel is None else partial(_cancel, watch, cancel)
+
+    def screen(self, head: Request) -> Reply | None:
+        reply = self._inner.screen(head)
+        if reply is not None and head.method == "POST":
+            self._watch(head).end(reply)
+        return reply
+
+    def failed(self, head: Request | None, error: Exception) -> Reply:
+        reply = self._inner.failed(head, error)
+        if head is not None and head.method == "POST":
+            self._watch(head).end(reply)
+        return reply
+
+    def _watch(self, request: Request) -> _Watch:
+        span = None
+        if self._tracer is not None:
+            path = request.target.partition("?")[0][:300]
+            attributes = {
+                "http.request.method": request.method,
+                "url.path": path,
+                "network.protocol.name": request.scheme,
+                "http.request.body.size": len(request.body),
+            }
+            span = self._tracer.begin(f"{request.method} {path}", request.headers.first, attributes)
+            request.headers = TracedHeaders(request.headers, span)
+        return _Watch(request, span, self._observers)
+
+    def _answer(self, watch: _Watch, answer: Answer, reply: Reply) -> None:
+        if isinstance(reply.body, bytes | tuple):
+            answer(reply)
+            watch.end(reply)
+        else:
+            reply.body = _Kept(reply.body, partial(watch.end_stream, reply))
+            answer(reply)
+
+
+def _cancel(watch: _Watch, cancel: Cancel) -> None:
+    cancel()
+    watch.end(Reply(CLIENT_CLOSED))
+
+
+class _Watch:
+    """One request under way."""
+
+    __slots__ = ("_began", "_is_open", "_observers", "_request", "_span")
+
+    def __init__(self, request: Request, span: Span | None, observers: Sequence[Observer]) -> None:
+        self._request = request
+        self._span = span
+        self._observers = observers
+        self._began = time.perf_counter()
+        self._is_open = True
+
+    def end(self, reply: Reply) -> None:
+        """Tell everybody, once; what goes wrong with them is logged and nothing else."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        duration_s = time.perf_counter() - self._began
+        seen = reply
+        if isinstance(reply.body, tuple):
+            seen = Reply(reply.status, reply.headers, b"".join(reply.body))
+        request_id = reply.headers.get("X-Request-Id", "")
+        for observer in self._observers:
+            try:
+                observer.answered(self._request, seen, request_id, duration_s)
+            except Exception as error:
+                log.error("observer failed", error=f"{type(error).__name__}: {error}"[:300])
+        if self._span is not None:
+            attributes: dict[str, str | int] = {
+                "http.response.status_code": reply.status,
+                "wakeful.request_id": request_id,
+            }
+            self._span.end(attributes, f"status {reply.status}" if reply.status >= SERVER_ERROR else "")
+
+    def end_stream(self, reply: Reply, body: bytes) -> None:
+        """The same at the end of a streamed answer, with what was kept of it."""
+        self.end(Reply(reply.status, reply.headers, body))
+
+
+class _Kept:
+    """A streamed body that says at its end what it was."""
+
+    __slots__ = ("_body", "_bytes", "_on_end", "_parts")
+
+    def __init__(self, body: AsyncIterator[bytes], on_end: Callable[[bytes], None]) -> None:
+        self._body = body
+        self._on_end = on_end
+        self._parts: list[bytes] = []
+        self._bytes = 0
+
+    def __aiter__(self) -> _Kept:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await anext(self._body)
+        self._bytes += len(part)
+        if self._bytes <= KEPT_STREAM_BYTES:
+            self._parts.append(part)
+        return part
+
+    async def aclose(self) -> None:
+        """Close the body and report."""
+        try:
+            close = getattr(self._body, "aclose", None)
+            if close is not None:
+                await close()
+        finally:
+            self._on_end(b"".join(self._parts) if self._bytes <= KEPT_STREAM_BYTES else b"")
