@@ -20,13 +20,15 @@ Buffer = bytes | bytearray | memoryview
 class Headers(Mapping[str, str]):
     """A request's headers: names in any case, the first value of a repeated one; ``pairs`` has all, in order."""
 
-    __slots__ = ("first", "pairs")
+    __slots__ = ("first", "memo", "pairs")
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = pairs
         """(lower-case name, value) as they came."""
         self.first = dict(reversed(pairs))
         """Lower-case name to the first value."""
+        self.memo: object = None
+        """What the handler derived from method, target and headers: a wire gives requests with the same head one object."""
 
     @overload
     def get(self, name: str, /) -> str | None: ...

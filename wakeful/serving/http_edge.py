@@ -1,8 +1,8 @@
 """The HTTP edge: a whole request in, one reply out. Routes, asks the data plane, renders failures.
 
 Wires (HTTP/1.1, HTTP/2) call ``begin``, ``screen`` and ``failed``; everything about a protocol is in ``http_v1``,
-``http_v2``, ``http_events`` and ``openai_edge``, everything about a model in the data plane. V1 and V2 are an ``_Ask``: no task, no
-future, no timer of its own. Everything else is rare and runs as a task. Error bodies are kserve.md 5.1's.
+``http_v2``, ``http_events`` and ``openai_edge``, everything about a model in the data plane. V1 and V2 inference is an
+``Ask`` (``http_ask``): no task, no future, no timer of its own. Everything else is rare and runs as a task.
 
 Invariant: every request gets exactly one reply, with ``X-Request-Id``, unless it is cancelled.
 """
@@ -11,32 +11,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from functools import partial
-from typing import Any
 
 from prometheus_client.exposition import choose_encoder
 
-from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import oip, problem
-from wakeful.kit import logs
-from wakeful.serving import http_body, http_events, http_meta, http_routes, http_v1, http_v2, ids, openai_edge
-from wakeful.serving.dataplane import DataPlane, Verb
-from wakeful.serving.exchange import Answer, Cancel, Headers, Reply, Request
+from wakeful.core.errors import FailureError, InvalidError
+from wakeful.serving import http_events, http_meta, http_replies, http_routes, http_v1, ids, openai_edge
+from wakeful.serving.dataplane import DataPlane
+from wakeful.serving.exchange import Answer, Cancel, Reply, Request
+from wakeful.serving.http_ask import Ask, Facts
+from wakeful.serving.http_replies import stamped
 from wakeful.serving.http_routes import Kind, Route
-from wakeful.serving.in_flight import InFlight, Watched
+from wakeful.serving.in_flight import InFlight
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 from wakeful.serving.startup import Startup
 
-REQUEST_ID = "X-Request-Id"
-REQUEST_ID_CHARACTERS = 128
 READINESS = frozenset({Kind.ALIVE, Kind.V1_READY, Kind.V2_LIVE, Kind.V2_SERVER_READY, Kind.V2_MODEL_READY})
 OPENAI_META = frozenset({Kind.OPENAI_LIST, Kind.OPENAI_MODEL, Kind.V1_LIST, Kind.V1_READY})
 """What OpenAI's clients ask too, V1's two in the same answer."""
-CLIENT_CLOSED = 499
-MAX_ROUTES = 1024
-
-log = logs.get("serving")
 
 
 class Edge:
@@ -68,7 +60,7 @@ class Edge:
             return Ask(self, facts, context, answer).begin(request)
         if route.kind is Kind.OPENAI:
             context = Context(request.headers, request_id, "openai")
-            work = self._openai.answer(route.task, request, context)
+            work = self.openai.answer(route.task, request, context)
             return self.start(self._give(work, request_id, answer))
         return self.start(self._other(request, route, request_id, answer))
 
@@ -87,13 +79,14 @@ class Edge:
     def failed(self, head: Request | None, error: Exception) -> Reply:
         """The answer to a request that fails before or after the model; counted where it asks for inference."""
         request_id = http_replies.request_id(None if head is None else head.headers)
-        route = [] if head is None else self._facts(head).route
+        facts = None if head is None else self._facts(head)
+        route = None if facts is None else facts.route
         if isinstance(route, Route) and route.kind is Kind.OPENAI:
             return stamped(self.openai.failed(error, request_id), request_id)
         reply = stamped(http_replies.failed(error, request_id), request_id)
-        if isinstance(route, Route) and route.kind in http_routes.INFERENCE:
+        if facts is not None and isinstance(route, Route) and route.kind in http_routes.INFERENCE:
             known = route.model if route.model in self.plane.registry.names() else "-"
-            self.plane.metrics.count(known, self._facts(head).protocol, reply.status)
+            self.plane.metrics.count(known, facts.protocol, reply.status)
         return reply
 
     # Routes.

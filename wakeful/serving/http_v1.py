@@ -17,12 +17,14 @@ from typing import Any
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem, v1
 from wakeful.serving import http_events, http_v2, streams
-from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
 
 JSON = "application/json"
-Encode = Callable[[Any], Reply]
+Encode = Callable[[Context, Any], Reply]
+EVENT_MARK = b'"specversion"'
+"""What a JSON body that is an event has in it."""
 
 
 class V1Edge:
@@ -39,7 +41,7 @@ class V1Edge:
         if received is not None:
             return self.prepare_event(entry, received, context)
         payload = v1.decode(request.body, headers.get("content-type", ""))
-        return payload, partial(self._reply, context)
+        return payload, self.reply
 
     def prepare_event(
         self, entry: Entry, received: http_events.Received, context: Context
@@ -55,7 +57,8 @@ class V1Edge:
             payload = v1.check(payload)
         return payload, partial(self._event_reply, entry, received, inference)
 
-    def _reply(self, context: Context, result: Any) -> Reply:
+    def reply(self, context: Context, result: Any) -> Reply:
+        """The reply of a model's answer to a V1 request. Raises ``FailureError``."""
         headers = context.response_headers
         if isinstance(result, str):
             headers.setdefault("Content-Type", "text/plain; charset=utf-8")
@@ -74,7 +77,12 @@ class V1Edge:
         return Reply(200, headers, body)
 
     def _event_reply(
-        self, entry: Entry, received: http_events.Received, inference: oip.InferRequest | None, result: Any
+        self,
+        entry: Entry,
+        received: http_events.Received,
+        inference: oip.InferRequest | None,
+        _context: Context,
+        result: Any,
     ) -> Reply:
         if inference is not None:
             answered = http_v2.respond(entry, inference, result)
@@ -90,6 +98,14 @@ class V1Edge:
         except TypeError as error:
             raise _no_json(error) from error
         return Reply(200, headers, body)
+
+
+def is_plain(headers: Headers) -> bool:
+    """Whether a body under these headers is JSON, and no event unless its own members say so."""
+    content_type = headers.first.get("content-type", "")
+    if v1.media_type(content_type) == http_events.STRUCTURED or not v1.is_json(content_type):
+        return False
+    return not any(name in headers.first for name in http_events.REQUIRED_HEADERS)
 
 
 def is_v2(payload: Any) -> bool:

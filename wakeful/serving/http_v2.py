@@ -22,7 +22,7 @@ from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
 BINARY_HEADER = oip_binary.HEADER.lower()
-Encode = Callable[[Any], Reply]
+Encode = Callable[[Context, Any], Reply]
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
 
@@ -30,7 +30,7 @@ LARGE_BYTES = 256 * 1024
 def prepare(entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
     """The decoded request, and what makes the reply of the model's answer. Raises ``FailureError``."""
     inference = decode(request)
-    return inference, partial(_reply, entry, inference, context)
+    return inference, partial(_reply, entry, inference)
 
 
 def decode(request: Request) -> oip.InferRequest:

@@ -16,30 +16,31 @@ class InFlight:
 
     def __init__(self) -> None:
         self.count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._is_watched = False
         self._last_at = 0.0
+        self._idle = asyncio.Event()
 
     def enter(self) -> None:
         """A request has come."""
-        if self.count == 0:
-            self._idle.clear()
         self.count += 1
 
     def leave(self) -> None:
         """A request has been answered or given up."""
         self.count -= 1
-        if self.count == 0:
+        if self._is_watched and self.count == 0:
             self._last_at = asyncio.get_running_loop().time()
             self._idle.set()
 
     async def quiet(self, quiet_s: float) -> None:
         """Return when no request has been here for ``quiet_s``: nobody sends any more."""
         loop = asyncio.get_running_loop()
-        since = loop.time()
+        self._is_watched = True
+        self._last_at = loop.time()
         while True:
-            await self._idle.wait()
-            left_s = max(since, self._last_at) + quiet_s - loop.time()
+            while self.count:
+                self._idle.clear()
+                await self._idle.wait()
+            left_s = self._last_at + quiet_s - loop.time()
             if left_s <= 0:
                 return
             await asyncio.sleep(left_s)

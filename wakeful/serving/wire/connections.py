@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from wakeful.serving.exchange import Handler, Request
 from wakeful.serving.http_body import Budget
+from wakeful.serving.wire.known_heads import KnownHeads
 from wakeful.serving.wire.limits import Limits
 
 NEVER = float("inf")
@@ -53,6 +54,8 @@ class Connections:
         self.on_answer: OnAnswer | None = None
         """Called after each answer with (request, status, body bytes, seconds): the access log's place."""
         self.wires: dict[Wire, None] = {}
+        self.known: KnownHeads = {}
+        """Heads of requests that came before, as they came: ``http1_reader`` parses each once."""
         self.refused = 0
         """Connections refused at the bound."""
         self.date = b""

@@ -47,7 +47,7 @@ class Http1(Wire):
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._reader = Reader(shared.limits, shared.budget)
+        self._reader = Reader(shared.limits, shared.budget, shared.known)
         self._turn: Turn | None = None
         self._cancel: Cancel | None = None
         self._is_running = False

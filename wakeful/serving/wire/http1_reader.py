@@ -24,7 +24,8 @@ from wakeful.serving.http_body import (
     VersionError,
     WireError,
 )
-from wakeful.serving.wire import coding
+from wakeful.serving.wire import coding, known_heads
+from wakeful.serving.wire.known_heads import END, KnownHeads
 from wakeful.serving.wire.limits import Limits
 
 MAX_NAMES = 1024
@@ -39,66 +40,53 @@ _methods: dict[bytes, str] = {}
 class Turn:
     """One request in its connection's order, and how its answer is framed."""
 
-    __slots__ = (
-        "coding",
-        "connection",
-        "expects_continue",
-        "held_bytes",
-        "is_answered",
-        "is_http10",
-        "is_last",
-        "is_screened",
-        "reply",
-        "request",
-        "started",
-    )
+    coding = ""
+    """Of the body, which is not inflated yet."""
+    connection = b""
+    """The ``Connection`` line of the answer."""
+    expects_continue = False
+    held_bytes = 0
+    """Charged on the budget."""
+    is_answered = False
+    is_http10 = False
+    is_last = False
+    """Whether the connection ends with the answer."""
+    is_screened = False
+    reply: Reply | None = None
+    """The answer, where it is known before the turn."""
+    started = 0.0
 
-    def __init__(self, request: Request | None, is_last: bool) -> None:
+    def __init__(self, request: Request | None, is_last: bool = False) -> None:
         self.request = request
-        self.is_last = is_last
-        """Whether the connection ends with the answer."""
-        self.is_http10 = False
-        self.connection = CLOSE if is_last else b""
-        self.coding = ""
-        """Of the body, which is not inflated yet."""
-        self.expects_continue = False
-        self.is_screened = False
-        self.held_bytes = 0
-        """Charged on the budget."""
-        self.is_answered = False
-        self.reply: Reply | None = None
-        """The answer, where it is known before the turn."""
-        self.started = 0.0
+        if is_last:
+            self.is_last = True
+            self.connection = CLOSE
 
 
 class Reader:
     """The requests of one connection: whole ones in ``turns``, the one whose body is on its way in ``body``."""
 
     __slots__ = (
-        "_budget",
-        "_buffer",
-        "_chunk",
-        "_fed_bytes",
-        "_head_bytes",
-        "_is_new",
-        "_is_synthetic",
-        "_is_upgrade",
-        "_limits",
-        "_pairs",
-        "_parser",
-        "_raw_bytes",
-        "_size",
-        "_url",
-        "body",
-        "is_done",
-        "peer",
-        "turns",
-    )  # fmt: skip
+        *(
+            "_buffer",
+            "_budget",
+            "_chunk",
+            "_ended",
+            "_fed_bytes",
+            "_head",
+            "_head_bytes",
+            "_is_between",
+            "_is_new",
+        ),
+        *("_is_synthetic", "_is_upgrade", "_known", "_limits", "_missing", "_pairs", "_parser", "_raw_bytes"),
+        *("_since", "_size", "_url", "body", "is_done", "peer", "turns"),
+    )
 
-    def __init__(self, limits: Limits, budget: Budget, peer: str = "") -> None:
+    def __init__(self, limits: Limits, budget: Budget, known: KnownHeads) -> None:
         self._limits = limits
         self._budget = budget
-        self.peer = peer
+        self._known = known
+        self.peer = ""
         self.turns: deque[Turn] = deque()
         self.body: Turn | None = None
         self.is_done = False
@@ -110,11 +98,67 @@ class Reader:
         self._pairs: list[tuple[str, str]] = []
         self._chunk = b""
         self._buffer: bytearray | None = None
+        self._is_between = True
+        """Whether the next byte begins a request, as far as the parser has been fed."""
+        self._head = b""
+        """The bytes of the head that began there, if they came in one piece."""
+        self._since = self._ended = self._missing = 0
+        """Bytes fed and requests ended since then; bytes of a known head's body that have not come."""
 
     def feed(self, data: bytes) -> None:
         """Take ``data``. Raises ``FailureError`` when no more can be read; ``body`` is then the request it was in."""
         if self.is_done:
             return
+        if self._missing or self._is_between:
+            data = self._read_known(data)
+            if not data:
+                return
+        self._since += len(data)
+        self._parse(data)
+        if self.body is not None:
+            self._bound_framing(len(data))
+        elif self._url or self._head_bytes:
+            self._bound_head(len(data))
+        elif self._head and self._ended == 1 and not self.is_done:
+            self._find_boundary()
+
+    def _read_known(self, data: bytes) -> bytes:
+        """Take the requests whose heads are known; what is left is for the parser."""
+        at = 0
+        if self._missing:
+            at = min(self._missing, len(data))
+            self._missing -= at
+            self.on_body(data[:at])
+            if not self._missing:
+                self.on_message_complete()
+        count = len(data)
+        while at < count and not self._missing:
+            end = data.find(END, at) + 4
+            head = self._known.get(data[at:end])
+            if head is None:
+                self._is_between, self._since, self._ended = False, 0, 0
+                self._head = data[at:end] if end > 3 else b""
+                return data[at:] if at else data
+            self.body = Turn(Request(head.method, head.target, head.headers, peer=self.peer))
+            at = min(end + head.length, count)
+            self._missing = end + head.length - at
+            if at > end:
+                self.on_body(data[end:at])
+            if not self._missing:
+                self.on_message_complete()
+        return b""
+
+    def _find_boundary(self) -> None:
+        """After one request: whether it was all that came, so that the next byte begins another."""
+        turn = self.turns[-1]
+        assert turn.request is not None
+        length = len(turn.request.body)
+        if self._since == len(self._head) + length:
+            self._is_between = True
+            if not turn.connection:
+                known_heads.learn(self._known, self._head, length, turn.request)
+
+    def _parse(self, data: bytes) -> None:
         self._fed_bytes = len(data)
         self._is_new = False
         rest: bytes | memoryview = data
@@ -136,10 +180,6 @@ class Reader:
             if self.is_over():
                 return
             raise WireError(f"not HTTP/1.1: {error}") from error
-        if self.body is not None:
-            self._bound_framing(len(data))
-        elif self._url or self._head_bytes:
-            self._bound_head(len(data))
 
     def is_over(self) -> bool:
         """Whether the client has said that it sends no more, or nothing more is read."""
@@ -148,7 +188,7 @@ class Reader:
     def stop(self) -> int:
         """Read no more; how many bytes of the budget the unfinished request held."""
         held = self._size if self.body is not None else 0
-        self.body, self._size = None, 0
+        self.body, self._size, self._missing = None, 0, 0
         self._chunk, self._buffer = b"", None
         self.is_done = True
         self._parser = None  # it holds this object's methods: no cycle is left for the collector
@@ -244,6 +284,7 @@ class Reader:
         if turn is None or self._is_upgrade:
             return
         self._is_new, self._head_bytes = True, 0
+        self._ended += 1
         if self._size:
             assert turn.request is not None
             turn.request.body = self._chunk if self._buffer is None else bytes(self._buffer)

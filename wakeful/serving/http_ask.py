@@ -1,0 +1,135 @@
+"""One V1 or V2 inference request over HTTP: from its route to its reply by callbacks, without a task or a future.
+
+``http_edge`` makes an ``Ask`` a request. ``http_v1`` and ``http_v2`` turn the body into a payload and the model's answer
+into a reply; the data plane is between them. Only a body whose decoding takes longer than a probe may wait goes by a
+task. What a head means is found out once for all requests that have it (``Facts``).
+
+Invariant: an ask gives one reply or is cancelled, and is in flight until then (a streamed one until its last part).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from wakeful.core.errors import FailureError, InvalidError
+from wakeful.core.protocol import v1
+from wakeful.serving import http_events, http_replies, http_v1, http_v2
+from wakeful.serving.dataplane import Verb
+from wakeful.serving.exchange import Answer, Cancel, Reply, Request
+from wakeful.serving.http_routes import Kind, Route
+from wakeful.serving.in_flight import Watched
+from wakeful.serving.model import Context
+from wakeful.serving.registry import Entry
+
+if TYPE_CHECKING:
+    from wakeful.serving.http_edge import Edge
+
+CLIENT_CLOSED = 499
+
+
+class Facts:
+    """What method, target and headers say of every request that has them."""
+
+    __slots__ = ("given_id", "is_plain", "protocol", "route", "verb")
+
+    def __init__(self, request: Request, route: Route | list[str]) -> None:
+        self.route = route
+        self.given_id = http_replies.given_id(request.headers)
+        kind = route.kind if isinstance(route, Route) else None
+        self.protocol = "v2" if kind is Kind.V2_INFER else "v1"
+        self.verb: Verb = "explain" if kind is Kind.V1_EXPLAIN else "predict"
+        self.is_plain = kind in (Kind.V1_PREDICT, Kind.V1_EXPLAIN) and http_v1.is_plain(request.headers)
+        """Whether a V1 body is JSON and no event, unless it says so itself."""
+
+
+class Ask:
+    """One inference request."""
+
+    __slots__ = ("_answer", "_context", "_edge", "_encode", "_facts", "_is_open", "_name", "_stop")
+
+    _encode: http_v1.Encode
+    _stop: Cancel
+
+    def __init__(self, edge: Edge, facts: Facts, context: Context, answer: Answer) -> None:
+        self._edge = edge
+        self._facts = facts
+        self._context = context
+        self._answer = answer
+        self._name = "-"
+        self._is_open = True
+
+    def begin(self, request: Request) -> Cancel | None:
+        """Ask the model; what ends that. None: the reply is given already."""
+        edge, facts, context = self._edge, self._facts, self._context
+        edge.flights.enter()
+        try:
+            entry = edge.entry(facts.route)  # type: ignore[arg-type]  # an Ask has a route
+            self._name = entry.model.name
+            if facts.is_plain and http_v1.EVENT_MARK not in request.body:
+                payload, self._encode = v1.decode_object(request.body), edge.v1.reply
+            elif facts.protocol == "v2" and http_v2.is_long(request):
+                self._stop = edge.start(self._ask_aside(entry, request))
+                return self.cancel
+            else:
+                payload, self._encode = self._prepare(entry, request)
+            self._stop = edge.plane.submit(entry, facts.verb, payload, context, self._done).cancel
+            return self.cancel
+        except Exception as error:
+            self._finish(http_replies.failed(error, context.request_id))
+            return None
+
+    def _prepare(self, entry: Entry, request: Request) -> tuple[Any, http_v1.Encode]:
+        """The payload for the model, and what makes the reply of its answer. Raises ``FailureError``."""
+        edge, route, context = self._edge, self._facts.route, self._context
+        assert isinstance(route, Route)
+        if route.kind is Kind.V2_INFER:
+            return http_v2.prepare(entry, request, context)
+        if route.kind is not Kind.EVENT:
+            return edge.v1.prepare(entry, request, context)
+        received = http_events.receive(request.headers, request.body)
+        if received is None:
+            raise InvalidError(
+                f"POST / takes CloudEvents; to predict, POST /v1/models/{entry.model.name}:predict "
+                f"or /v2/models/{entry.model.name}/infer"
+            )
+        return edge.v1.prepare_event(entry, received, context)
+
+    async def _ask_aside(self, entry: Entry, request: Request) -> None:
+        """The same, with the decoding in a thread."""
+        plane, context = self._edge.plane, self._context
+        try:
+            payload, self._encode = await plane.aside(partial(self._prepare, entry, request))
+            self._done(await plane.call(entry, self._facts.verb, payload, context))
+        except Exception as error:
+            self._finish(http_replies.failed(error, context.request_id))
+
+    def _done(self, outcome: Any) -> None:
+        try:
+            if isinstance(outcome, FailureError):
+                raise outcome
+            reply = self._encode(self._context, outcome)
+        except Exception as error:
+            reply = http_replies.failed(error, self._context.request_id)
+        self._finish(reply)
+
+    def _finish(self, reply: Reply) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        edge, context = self._edge, self._context
+        edge.plane.metrics.count(self._name, context.protocol, reply.status)
+        if isinstance(reply.body, bytes | tuple):
+            edge.flights.leave()
+        else:
+            reply.body = Watched(reply.body, edge.flights.leave)
+        reply.headers[http_replies.REQUEST_ID] = context.request_id
+        self._answer(reply)
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        if self._is_open:
+            self._is_open = False
+            self._stop()
+            self._edge.flights.leave()
+            self._edge.plane.metrics.count(self._name, self._context.protocol, CLIENT_CLOSED)

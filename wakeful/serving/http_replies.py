@@ -1,0 +1,63 @@
+"""Replies that every edge gives: JSON, no such route, a failure; and the request id that all of them carry.
+
+Used by ``http_edge`` and ``http_ask``. Error bodies are kserve.md 5.1's. A reply's headers are its own dict.
+
+Invariant: what nobody expected is logged with the request id, and its text stays in the log.
+"""
+
+from __future__ import annotations
+
+from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.protocol import oip, problem
+from wakeful.kit import logs
+from wakeful.serving import http_body, ids
+from wakeful.serving.exchange import Headers, Reply
+
+REQUEST_ID = "X-Request-Id"
+REQUEST_ID_CHARACTERS = 128
+
+log = logs.get("serving")
+
+
+def given_id(headers: Headers) -> str:
+    """The request id that the client sent, '' where there is none or none that can be used."""
+    given = headers.first.get("x-request-id", "")
+    if given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii():
+        return given
+    return ""
+
+
+def request_id(headers: Headers | None) -> str:
+    """The client's request id, or a new one."""
+    return (given_id(headers) if headers is not None else "") or ids.request_id()
+
+
+def stamped(reply: Reply, request_id: str) -> Reply:
+    """``reply`` with its request id."""
+    reply.headers[REQUEST_ID] = request_id
+    return reply
+
+
+def json(status: int, body: object, headers: dict[str, str] | None = None) -> Reply:
+    """A reply with a JSON value."""
+    return Reply(status, {"Content-Type": "application/json", **(headers or {})}, oip.dump(body))
+
+
+def no_route(methods: list[str]) -> Reply:
+    """404, or 405 where the path takes ``methods``."""
+    if methods:
+        return json(405, {"detail": "Method Not Allowed"}, {"Allow": ", ".join(methods)})
+    return json(404, {"detail": "Not Found"})
+
+
+def failed(error: Exception, request_id: str) -> Reply:
+    """The answer to a failure."""
+    if not isinstance(error, FailureError):
+        log.error("request failed", request_id=request_id, error=f"{type(error).__name__}: {error}"[:500])
+        error = FailureError(FailureKind.INTERNAL, "internal error; the server's log has the request id")
+    rendered = problem.render(error)
+    status = error.status if isinstance(error, http_body.WireError) else rendered.status
+    headers = {} if rendered.retry_after_s is None else {"Retry-After": str(rendered.retry_after_s)}
+    if status == 415:
+        headers["Accept-Encoding"] = "gzip, deflate"
+    return json(status, rendered.body, headers)
