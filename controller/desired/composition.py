@@ -1,7 +1,7 @@
 """The pod of one component: its containers, what surrounds them, and what the pod webhook is told about the model.
 
 ``compose`` is called by ``plan`` for each component and goes to ``desired.predictor`` or ``desired.custom``. Left out,
-with a sentence for the user: logger, batcher, multi-node, confidential models, ``resources.claims``. Source: KServe
+with a sentence for the user: multi-node, confidential models, ``resources.claims``. Source: KServe
 behaviour page sections 2.3 and 3.2. Invariant: pure; the same input gives the same pod, byte for byte.
 """
 

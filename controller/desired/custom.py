@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controller.desired import collocation, inprocess
 from controller.desired.composition import ComposedPod, finish, storage_annotations
 from controller.desired.reasons import Reason, SpecError
 from wakeful.core.api import isvc_names as names
@@ -29,14 +30,18 @@ def compose(service: InferenceService, component: Component, predictor_protocol:
     storage = storage_annotations(component)
     protocol = podspec.env_value(first, "PROTOCOL") or "v1"
     annotations = dict(storage)
+    first = inprocess.add(service, component, first, {})
     if component.name != names.PREDICTOR:
+        if predictor_protocol != "v1":
+            first = podspec.with_env(first, names.PREDICTOR_PROTOCOL_VARIABLE, predictor_protocol)
         first = {**first, "args": [*(first.get("args") or []), *_flags(service, component, first)]}
         annotations[names.INTERNAL + "predictor-host"] = predictor_host(service)
         annotations[names.INTERNAL + "predictor-protocol"] = predictor_protocol
     spec = {key: value for key, value in component.pod_spec.items() if key != "containers"}
-    return ComposedPod(
-        spec=finish(spec, service, [first, *main[1:]]), annotations=annotations, protocol=protocol
-    )
+    containers = [first, *main[1:]]
+    if component.name == names.PREDICTOR:
+        containers = collocation.arrange(service, containers, protocol)
+    return ComposedPod(spec=finish(spec, service, containers), annotations=annotations, protocol=protocol)
 
 
 def predictor_host(service: InferenceService) -> str:

@@ -42,3 +42,8 @@ def is_own(image: str, name: str) -> bool:
     """Whether ``image`` is Wakeful's ``name``, in whatever registry."""
     repository, _ = split(image)
     return repository == OWN + name or repository.endswith(f"/{OWN}{name}")
+
+
+def is_wakefuls(image: str) -> bool:
+    """Whether ``image`` is one of Wakeful's own, in whatever registry."""
+    return image.startswith(OWN) or f"/{OWN}" in image

@@ -2,12 +2,12 @@
 
 Called by ``desired.service.compose``. Source: KServe behaviour page sections 2.3.3 and 2.3.4, corrected by section 6,
 items 12 to 15. Invariant: container order is ``kserve-container``, ``transformer-container``, the runtime's others,
-the user's others; the first one serves.
+the user's others; the first one serves, or the transformer where there is one.
 """
 
 from __future__ import annotations
 
-from controller.desired import images, placeholders, selection
+from controller.desired import collocation, images, inprocess, placeholders, selection
 from controller.desired.composition import ComposedPod, Runtimes, finish, storage_annotations
 from controller.desired.reasons import Reason, SpecError
 from wakeful.core.api import inferenceservice, podspec
@@ -40,7 +40,9 @@ def compose(service: InferenceService, component: Component, runtimes: Runtimes)
     storage = storage_annotations(component)
     main = _main_container(service, model, runtime, bool(storage), protocol)
     labels = {**runtime.labels, **_labels(model, runtime, protocol)}
-    rendered = placeholders.render([main, *_others(component, runtime)], _with_labels(service, labels))
+    main = inprocess.add(service, component, main, runtime.annotations)
+    containers = collocation.arrange(service, [main, *_others(component, runtime)], protocol)
+    rendered = placeholders.render(containers, _with_labels(service, labels))
     pod_spec = podspec.merge(
         runtime.pod_spec, {k: v for k, v in component.pod_spec.items() if k != "containers"}
     )

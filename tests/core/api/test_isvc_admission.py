@@ -65,8 +65,8 @@ def test_a_renamed_predictor_needs_another_model() -> None:
 
 
 def test_what_was_stored_before_can_still_be_changed_and_stopped() -> None:
-    old = isvc({"predictor": {"logger": {"mode": "all"}}})
-    new = isvc({"predictor": {"logger": {"mode": "all"}}, "annotations": {"serving.kserve.io/stop": "true"}})
+    old = isvc({"predictor": {"workerSpec": {}}})
+    new = isvc({"predictor": {"workerSpec": {}}, "annotations": {"serving.kserve.io/stop": "true"}})
     assert admit(new, old).problems == []
     assert admit(new, isvc()).problems != []
 

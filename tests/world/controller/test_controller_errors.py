@@ -160,7 +160,7 @@ async def test_standard_mode_is_answered_clearly() -> None:
     assert "deploymentMode" not in state.status
 
 
-@pytest.mark.parametrize("field", ["logger", "batcher", "workerSpec"])
+@pytest.mark.parametrize("field", ["storageContainerName", "workerSpec"])
 async def test_unbuilt_features_are_refused_not_ignored(field: str) -> None:
     state = world()
     state.change(**{field: {"mode": "all"}})

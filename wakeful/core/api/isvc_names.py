@@ -34,6 +34,11 @@ GKE_ACCELERATOR = f"{GROUP}/gke-accelerator"
 METRIC_AGGREGATION = f"{GROUP}/enable-metric-aggregation"
 STORAGE_READONLY = "storage.kserve.io/readonly"
 
+MODEL_SERVER = "serving.wakeful.dev/model-server"
+"""On an InferenceService, component or runtime: its image is built on wakeful.serving, though its name does not say so."""
+LOGGER_VARIABLE = "WAKEFUL_LOGGER_"
+PREDICTOR_PROTOCOL_VARIABLE = "WAKEFUL_PREDICTOR_PROTOCOL"
+
 INTERNAL = f"internal.{GROUP}/"
 SOURCE_URI = INTERNAL + "storage-initializer-sourceuri"
 STORAGE_SPEC = INTERNAL + "storage-spec"

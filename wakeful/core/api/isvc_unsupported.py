@@ -16,8 +16,6 @@ AUTOSCALING = "autoscaling.knative.dev/"
 HPA_CLASS = "hpa.autoscaling.knative.dev"
 
 COMPONENT_FIELDS = {
-    "logger": "the payload logger",
-    "batcher": "the batcher",
     "workerSpec": "serving on several nodes",
     "storageContainerName": "choosing a ClusterStorageContainer",
 }
@@ -58,6 +56,9 @@ def problems_of(component: isvc.Component) -> list[Problem]:
         for key, feature in COMPONENT_FIELDS.items()
         if component.raw.get(key) is not None
     ]
+    if mapping(mapping(component.raw.get("logger")).get("storage")).get("path"):
+        message = "logging into a store is not supported by this field yet; give url, or the model server's WAKEFUL_LOGGER_STORE_PATH"
+        found.append(Problem(f"{path}.logger.storage", message, ProblemReason.NOT_SUPPORTED))
     if component.raw.get("art") is not None:
         message = "the ART explainer is not supported yet; give the explainer as containers"
         found.append(Problem(f"{path}.art", message, ProblemReason.NOT_SUPPORTED))
