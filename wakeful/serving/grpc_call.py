@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
@@ -178,12 +179,28 @@ class UnaryCall(GrpcCall):
         if self._is_ended:
             return
         try:
-            message = self.unframer.take()
-            if message is None:
+            framed = self.unframer.take_framed()
+            if framed is None:
                 raise InvalidError("the call ended before its message was complete")
             if self.unframer.has_rest:
                 raise InvalidError(f"{self.prepared.method.name} takes one message, the call has more")
-            self.message = message
+            flag, message = framed
+            if flag and len(message) > grpc_messages.LONG_BYTES:
+                self._server.run(self, self._inflated(flag, message))
+                return
+            self._handle(self.unframer.keep(self.unframer.inflate(flag, message)) if flag else message)
+        except FailureError as error:
+            self.fail(error)
+
+    async def _inflated(self, flag: int, message: Buffer) -> None:
+        work = partial(self.unframer.inflate, flag, message)
+        content = await asyncio.get_running_loop().run_in_executor(None, work)
+        self._cancel = None  # the handler says what ends its own work
+        self._handle(self.unframer.keep(content))
+
+    def _handle(self, message: Buffer) -> None:
+        self.message = message
+        try:
             self.prepared.method.handle(self)
         except FailureError as error:
             self.fail(error)
@@ -194,7 +211,18 @@ class UnaryCall(GrpcCall):
         """Answer with one message and OK. Raises ``FailureError`` for one over the send limit."""
         if self._is_ended:
             return
-        framed = self.frame(parts)
+        if self.will_compress and sum(map(len, parts)) > grpc_messages.LONG_BYTES:
+            self._server.run(self, self._reply_compressed(parts))
+            return
+        self._reply(self.frame(parts))
+
+    async def _reply_compressed(self, parts: Sequence[Buffer]) -> None:
+        loop = asyncio.get_running_loop()
+        self._reply(await loop.run_in_executor(None, partial(self.frame, parts)))
+
+    def _reply(self, framed: list[Buffer]) -> None:
+        if self._is_ended:
+            return
         block = self.head_block()
         metadata = self._context.response_headers if self._context is not None else NOTHING
         self._over(200)
@@ -280,10 +308,11 @@ class StreamCall(GrpcCall):
     async def receive(self) -> Buffer | None:
         """The next message, or None after the last. Raises ``FailureError`` for one that cannot be read."""
         while True:
-            message = self.unframer.take()
-            if message is not None:
+            framed = self.unframer.take_framed()
+            if framed is not None:
+                flag, message = framed
                 self.consumed(len(message) + grpc_messages.PREFIX_BYTES)
-                return message
+                return await self._inflated(flag, message) if flag else message
             self.consumed(self.held_bytes)  # the rest of a message over the window must be able to come
             if self.is_received:
                 if self.unframer.has_rest:
@@ -292,9 +321,19 @@ class StreamCall(GrpcCall):
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
+    async def _inflated(self, flag: int, message: Buffer) -> Buffer:
+        work = partial(self.unframer.inflate, flag, message)
+        if len(message) > grpc_messages.LONG_BYTES:
+            return self.unframer.keep(await asyncio.get_running_loop().run_in_executor(None, work))
+        return self.unframer.keep(work())
+
     async def send(self, parts: Sequence[Buffer]) -> None:
         """Send one message; returns when the client has room for more. Raises ``FailureError`` over the send limit."""
-        framed = self.frame(parts)
+        work = partial(self.frame, parts)
+        if self.will_compress and sum(map(len, parts)) > grpc_messages.LONG_BYTES:
+            framed = await asyncio.get_running_loop().run_in_executor(None, work)
+        else:
+            framed = work()
         if not self._is_started:
             self._is_started = True
             self.start(self.head_block())

@@ -18,6 +18,8 @@ from wakeful.serving.wire import coding
 
 Buffer = bytes | bytearray | memoryview
 PREFIX_BYTES = 5
+LONG_BYTES = 64 * 1024
+"""Messages from here on are compressed and inflated in a thread."""
 JOIN_BYTES = 16 * 1024
 """Answers below this go out as one bytes object."""
 ENCODINGS = frozenset({"identity", "gzip", "deflate"})
@@ -60,9 +62,17 @@ class Unframer:
 
     def take(self) -> Buffer | None:
         """The next message, None where it is not complete. Raises ``FailureError``: too large, or compressed wrongly."""
+        framed = self.take_framed()
+        if framed is None:
+            return None
+        flag, message = framed
+        return self.keep(self.inflate(flag, message)) if flag else message
+
+    def take_framed(self) -> tuple[int, Buffer] | None:
+        """As ``take``, with the flag, and compressed still: for ``inflate`` (in a thread) and ``keep``."""
         if self._whole is not None:
             whole, self._whole = self._whole, None
-            return whole
+            return 0, whole
         buffer = self._buffer
         if buffer is None:
             return None
@@ -89,7 +99,7 @@ class Unframer:
                 self._start = 0
                 if not buffer:
                     self._buffer = None
-        return self._plain(flag, message)
+        return flag, message
 
     @property
     def has_rest(self) -> bool:
@@ -114,19 +124,23 @@ class Unframer:
             self._budget.release(size)
             self._charged -= size
 
-    def _plain(self, flag: int, message: Buffer) -> Buffer:
+    def inflate(self, flag: int, message: Buffer) -> Buffer:
+        """A message as it was before its compression; any thread. Raises ``FailureError``."""
         if flag == 0:
             return message
         if flag != 1:
             raise InvalidError(f"a message begins with {flag}: gRPC's flag is 0 or 1 (compressed)")
-        if self._coding in ("", "identity"):
+        if not self._coding:
             raise InvalidError("a message is compressed, but the call named no grpc-encoding")
         try:
-            inflated = coding.inflate(bytes(message), self._coding, self.limit)
+            return coding.inflate(bytes(message), self._coding, self.limit)
         except WireError as error:
             if error.status == 413:
                 raise TooLargeError(_too_large("that is larger once inflated", self.limit)) from error
             raise InvalidError(f"a message cannot be read: it is not {self._coding}: {error}") from error
+
+    def keep(self, inflated: Buffer) -> Buffer:
+        """Charge what a message has become. Raises ``FailureError`` (overloaded)."""
         self._charge(len(inflated))
         self._taken += len(inflated)
         return inflated

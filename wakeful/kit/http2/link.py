@@ -102,10 +102,18 @@ class Link(asyncio.Protocol):
             if not self.connection.is_flowing and transport.get_write_buffer_size() > UNREAD_BYTES:
                 transport.abort()
                 return
+            if self.connection.has_more and not self._is_planned:
+                self._is_planned = True
+                self._loop.call_soon(self._go_on)
         if not self.connection.streams:
             self._idle_since = self._loop.time()
             if self.connection.is_closing:
                 transport.close()
+
+    def _go_on(self) -> None:
+        """Another turn for bodies that filled the last one."""
+        self.connection.push_blocked()
+        self._flush()
 
     # ---- the end
 

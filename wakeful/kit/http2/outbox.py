@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from wakeful.kit.http2.stream import Buffer, Stream
 
 CALM_PER_ANSWER = 8
+BURST_BYTES = 1024 * 1024
+"""Bytes put out before the link writes them; bodies wait for the next turn beyond it."""
 BYTES_PER_CALM = 1024
 """Body bytes sent that give one back: who reads much sends many window updates."""
 
@@ -44,6 +46,7 @@ class Outbox:
         """The last GOAWAY was sent: later requests are not taken."""
         self._wants_write = wants_write
         self._out: list[Buffer] = []
+        self._out_bytes = 0
         self._unacknowledged = 0
         self._blocked: dict[int, Stream] = {}
         self._calm = float(limits.calm)
@@ -70,10 +73,22 @@ class Outbox:
         if not self._out:
             self._wants_write()
         self._out.append(data)
+        self._out_bytes += len(data)
+
+    @property
+    def can_send(self) -> bool:
+        """Bodies may be put out now."""
+        return self.is_flowing and self._out_bytes < BURST_BYTES
+
+    @property
+    def has_more(self) -> bool:
+        """A body waits that could go out after what is put out now."""
+        return bool(self._blocked) and self.is_flowing and self.send_window > 0
 
     def take(self) -> list[Buffer]:
         """What is to be written now."""
         out, self._out = self._out, []
+        self._out_bytes = 0
         return out
 
     def credit(self, size_bytes: int) -> None:
@@ -95,7 +110,7 @@ class Outbox:
     def push_blocked(self) -> None:
         """Send what can be sent now, one slice a stream in turn."""
         has_more = True
-        while has_more and self.is_flowing and self.send_window > 0 and self._blocked:
+        while has_more and self.can_send and self.send_window > 0 and self._blocked:
             waiting, self._blocked = self._blocked, {}
             has_more = False
             for stream in waiting.values():

@@ -148,7 +148,7 @@ class Stream:
     def answer(self, block: bytes, body: Buffer, trailers: bytes) -> None:
         """Headers, one body and trailers, in as few bytes objects as possible: the usual gRPC answer."""
         connection, size = self.connection, len(body)
-        is_free = not self._pending and not self.is_sent and connection.is_flowing
+        is_free = not self._pending and not self.is_sent and connection.can_send
         room = min(self.send_window, connection.send_window, connection.peer_frame_bytes)
         if not is_free or size > room or len(block) + len(trailers) > frames.DEFAULT_FRAME_BYTES:
             self.start(block)
@@ -173,8 +173,8 @@ class Stream:
             return False
         was_congested, left = self.is_congested, SLICE_BYTES
         while pending and left > 0:
-            room = min(self.send_window, connection.send_window, connection.peer_frame_bytes)
-            if room <= 0 or not connection.is_flowing:
+            room = min(self.send_window, connection.send_window, connection.peer_frame_bytes, left)
+            if room <= 0 or not connection.can_send:
                 connection.block(self)
                 break
             piece = pending[0]
