@@ -65,3 +65,45 @@ def spelled_out(argv: Sequence[str]) -> list[str]:
         following = argv[place + 1] if place + 1 < len(argv) else "--"
         words.append(f"{word}=true" if bare and following.startswith("--") else word)
     return words
+
+
+VLLM_NAMES = {"model_id": "model_dir", "model_revision": "revision", "max_length": "max-model-len"}
+NOT_VLLMS = SWITCHES - {"trust_remote_code"} | {"backend", "task"}
+
+
+def value_of(words: Sequence[str], name: str, default: str) -> str:
+    """The last value of a flag in ``spelled_out`` words, whoever the others belong to."""
+    found = default
+    for place, word in enumerate(words):
+        flag, has_value, value = word.partition("=")
+        if flag[:2] == "--" and flag[2:].replace("-", "_") == name:
+            found = value if has_value else (words[place + 1] if place + 1 < len(words) else default)
+    return found
+
+
+def own(words: Sequence[str]) -> HuggingFaceSettings:
+    """What decides who generates: the flags about the model, without the other server's."""
+    return HuggingFaceSettings(
+        model_dir=value_of(words, "model_dir", HuggingFaceSettings().model_dir),
+        model_id=value_of(words, "model_id", ""),
+        model_revision=value_of(words, "model_revision", ""),
+        task=value_of(words, "task", ""),
+        trust_remote_code=value_of(words, "trust_remote_code", "false").lower() == "true",
+    )
+
+
+def for_vllm(words: Sequence[str]) -> list[str]:
+    """The same command line in the words of ``runtimes.vllm``."""
+    made: list[str] = []
+    is_dropped = False
+    for word in words:
+        flag, has_value, value = word.partition("=")
+        name = flag[2:].replace("-", "_")
+        if not flag.startswith("--"):
+            if not is_dropped:
+                made.append(word)
+            continue
+        is_dropped = name in NOT_VLLMS
+        if not is_dropped:
+            made.append(f"--{VLLM_NAMES.get(name, flag[2:])}" + (f"={value}" if has_value else ""))
+    return made

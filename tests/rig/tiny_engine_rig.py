@@ -29,17 +29,12 @@ class TinyEngine:
         self.generated = 0
 
     async def prompts(self, call: Call) -> list[list[int]]:
-        match call.task:
-            case Task.CHAT:
-                content = call.get("messages")[-1].get("content", "")
-                given = [content if isinstance(content, str) else "".join(part["text"] for part in content)]
-            case Task.COMPLETIONS:
-                given = call.get("prompt")
-            case _:
-                given = call.get("input")
-        if isinstance(given, str) or isinstance(given[0], int):
-            given = [given]
-        return [[ord(c) for c in text] if isinstance(text, str) else text for text in given]
+        if call.task is Task.CHAT:
+            content = call.get("messages")[-1].get("content", "")
+            return [_tokens(content if isinstance(content, str) else "".join(p["text"] for p in content))]
+        given = call.get("prompt" if call.task is Task.COMPLETIONS else "input")
+        is_one = isinstance(given, str) or isinstance(given[0], int)
+        return [_tokens(prompt) for prompt in ([given] if is_one else given)]
 
     async def generate(self, prompt: Sequence[int], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         text = "".join(map(chr, prompt))
@@ -67,6 +62,10 @@ class TinyEngine:
     async def score(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[float], int]:
         scores = [len(set(left) & set(right)) / max(1, len(set(left) | set(right))) for left, right in pairs]
         return scores, sum(len(left) + len(right) for left, right in pairs)
+
+
+def _tokens(prompt: str | list[int]) -> list[int]:
+    return [ord(character) for character in prompt] if isinstance(prompt, str) else prompt
 
 
 class TinyModel(OpenAIModel):

@@ -68,7 +68,7 @@ async def test_a_failure_in_the_middle_is_an_event(start: Start) -> None:
 
 async def test_streams_are_bounded_and_say_when_to_come_back(start: Start) -> None:
     place = await start()
-    place.server.edge.openai.limits = openai_edge.Limits(streams=2)
+    place.server.edge._openai.limits = openai_edge.Limits(streams=2)
     held = [await opened(place) for _ in range(2)]
     async with place.session.post("/v1/chat/completions", json=asked("abc")) as response:
         assert response.status == 503
@@ -83,7 +83,7 @@ async def test_streams_are_bounded_and_say_when_to_come_back(start: Start) -> No
 
 async def test_an_engine_that_stalls_is_told_so(start: Start) -> None:
     place = await start()
-    place.server.edge.openai.limits = openai_edge.Limits(stall_s=0.05)
+    place.server.edge._openai.limits = openai_edge.Limits(stall_s=0.05)
     response = await opened(place)
     text = await response.text()
     assert '"code":"timeout"' in text and text.endswith("data: [DONE]\n\n")
