@@ -39,9 +39,19 @@ class Http1(Wire):
     """One connection. ``_turn`` is the request that is being answered."""
 
     __slots__ = (
-        "_cancel", "_is_deaf", "_is_full", "_is_running", "_loop", "_reader", "_room", "_shared",
-        "_transport", "_turn",
-    )  # fmt: skip
+        *(
+            "_cancel",
+            "_is_deaf",
+            "_is_full",
+            "_is_running",
+            "_is_unread",
+            "_loop",
+            "_reader",
+            "_room",
+            "_shared",
+        ),
+        *("_transport", "_turn"),
+    )
 
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
@@ -55,6 +65,8 @@ class Http1(Wire):
         """What comes is thrown away: the connection ends."""
         self._is_full = False
         """The client does not read: nothing more is written or begun."""
+        self._is_unread = False
+        """Reading is paused: the client has sent more than is answered."""
         self._room: asyncio.Future[None] | None = None
         self.deadline = NEVER
 
@@ -78,8 +90,8 @@ class Http1(Wire):
             self._refuse(error)
         if self._turn is None:
             self._run()
-        if reader.turns and self._transport is not None and self._is_ahead():
-            self._transport.pause_reading()
+        if reader.turns and (self._is_full or len(reader.turns) >= self._shared.limits.ahead):
+            self._stop_reading()
 
     def pause_writing(self) -> None:
         self._is_full = True
@@ -157,19 +169,20 @@ class Http1(Wire):
         reader.turns.append(turn)
         self._is_deaf = True
 
-    def _is_ahead(self) -> bool:
-        reader = self._reader
-        return len(reader.turns) >= self._shared.limits.ahead or self._is_full
+    def _stop_reading(self) -> None:
+        if self._transport is not None and not self._is_unread:
+            self._is_unread = True
+            self._transport.pause_reading()
 
     def _run(self) -> None:
         """Begin the requests that wait, as long as each is answered at once."""
-        reader = self._reader
         if self._is_running or self._transport is None:
             return
+        turns = self._reader.turns
         self._is_running = True
         try:
-            while self._turn is None and reader.turns and not self._is_full:
-                self._begin(reader.turns.popleft())
+            while turns and self._turn is None and not self._is_full:
+                self._begin(turns.popleft())
         finally:
             self._is_running = False
         if self._turn is None and not self._is_full and self.deadline is NEVER:
@@ -178,14 +191,13 @@ class Http1(Wire):
     def _rest(self) -> None:
         """Nothing is being answered: wait for the next request, or for the rest of its body."""
         limits, body, transport = self._shared.limits, self._reader.body, self._transport
-        if transport is None:
-            return
         wait_s = limits.idle_timeout_s
         if body is not None:
             wait_s = limits.body_timeout_s
             self._await_body(body)
         self.deadline = self._loop.time() + wait_s
-        if not transport.is_reading():
+        if self._is_unread and transport is not None:
+            self._is_unread = False
             transport.resume_reading()
 
     def _begin(self, turn: Turn) -> None:
@@ -201,8 +213,7 @@ class Http1(Wire):
             self._hand_over(turn)
 
     def _hand_over(self, turn: Turn) -> None:
-        assert turn.request is not None
-        cancel = self._shared.handler.begin(turn.request, self._answer)
+        cancel = self._shared.handler.begin(turn.request, self._answer)  # type: ignore[arg-type]  # has no reply yet
         if self._turn is turn:
             self._cancel = cancel
 
@@ -255,36 +266,30 @@ class Http1(Wire):
 
     def _write(self, turn: Turn, reply: Reply) -> None:
         turn.is_answered = True
-        transport, body = self._transport, reply.body
+        transport, shared, body = self._transport, self._shared, reply.body
         if transport is None:
             return
-        if self._shared.is_draining and not turn.is_last:
+        if shared.is_draining and not turn.is_last:
             turn.is_last, turn.connection = True, CLOSE
-        if not isinstance(body, bytes):
-            if not isinstance(body, tuple):
-                self._start_stream(turn, reply, body)
-                return
-            size = sum(map(len, body))
-        else:
-            size = len(body)
+        if not isinstance(body, bytes | tuple):
+            self._start_stream(turn, reply, body)
+            return
         status = reply.status
+        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
         length = b"" if status in BODYLESS else b"Content-Length: %d\r\n" % size
         try:
-            head = heads.render(
-                status, reply.headers, b"%b%b%b\r\n" % (length, self._shared.date, turn.connection)
-            )
+            head = heads.render(status, reply.headers, b"%b%b%b\r\n" % (length, shared.date, turn.connection))
         except FailureError as error:
-            self._write(turn, self._shared.handler.failed(turn.request, error))
+            self._write(turn, shared.handler.failed(turn.request, error))
             return
         if not length or (turn.request is not None and turn.request.method == "HEAD"):
             transport.write(head)
-        elif isinstance(body, bytes):
-            if size <= JOIN_BYTES:
-                transport.write(head + body)
-            else:
-                transport.writelines((head, body))
-        else:
+        elif not isinstance(body, bytes):
             transport.writelines((head, *body))
+        elif size <= JOIN_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
         self._ended(turn, status, size)
 
     def _start_stream(self, turn: Turn, reply: Reply, body: AsyncIterator[bytes]) -> None:
@@ -353,7 +358,8 @@ class Http1(Wire):
         )
         if is_lingering and transport.can_write_eof():
             transport.write_eof()
-            if not transport.is_reading():
+            if self._is_unread:
+                self._is_unread = False
                 transport.resume_reading()
         else:
             transport.close()
