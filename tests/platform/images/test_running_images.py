@@ -67,6 +67,21 @@ print(os.getuid(), os.getgid(), *(int(status[name], 16) for name in ("CapPrm", "
     ]
 
 
+def test_sigterm_ends_the_first_process_from_its_first_moment(unpacked: dict[str, Unpacked]) -> None:
+    """While it imports, a program has no handler of its own, and the kernel drops what process 1 does not handle."""
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
+    box = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
+    command = [*box, *unpacked["eventing"].program("python3", "-P", "-c", code)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "1\n"
+            (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(first), signal.SIGTERM)
+            assert process.wait(20) == 143
+        finally:
+            process.kill()
+
+
 def test_controller_explains_itself(unpacked: dict[str, Unpacked]) -> None:
     done = run(unpacked["controller"].command("--help"))
     assert done.returncode == 0 and "--webhook-listen" in done.stdout
