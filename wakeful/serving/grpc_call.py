@@ -170,10 +170,15 @@ class UnaryCall(GrpcCall):
     def on_data(self, data: Buffer) -> None:
         try:
             self.unframer.put(data)
+            if self.unframer.has_several:
+                raise self._too_many()
         except FailureError as error:
             self.fail(error)
             return
         self.consumed(len(data))
+
+    def _too_many(self) -> InvalidError:
+        return InvalidError(f"{self.prepared.method.name} takes one message, the call has more")
 
     def on_end(self, trailers: Fields) -> None:
         if self._is_ended:
@@ -183,7 +188,7 @@ class UnaryCall(GrpcCall):
             if framed is None:
                 raise InvalidError("the call ended before its message was complete")
             if self.unframer.has_rest:
-                raise InvalidError(f"{self.prepared.method.name} takes one message, the call has more")
+                raise self._too_many()
             flag, message = framed
             if flag and len(message) > grpc_messages.LONG_BYTES:
                 self._server.run(self, self._inflated(flag, message))

@@ -42,7 +42,7 @@ class Unframer:
         self._charged = 0
 
     def put(self, data: Buffer) -> None:
-        """More of the body. Raises ``FailureError`` (overloaded) where the server has no memory left for it."""
+        """More of the body. Raises ``FailureError``: too large by its prefix, or no memory left for it (overloaded)."""
         if self._buffer is None:
             size = len(data)
             if (
@@ -59,6 +59,21 @@ class Unframer:
                 self._append(self._whole)
                 self._whole = None
         self._append(data)
+        start = self._start
+        if len(self._buffer) - start >= PREFIX_BYTES:
+            self._check(int.from_bytes(self._buffer[start + 1 : start + PREFIX_BYTES], "big"))
+
+    def _check(self, length: int) -> None:
+        if length > self.limit:
+            raise TooLargeError(_too_large(f"of {length} bytes", self.limit))
+
+    @property
+    def has_several(self) -> bool:
+        """More than one message has begun."""
+        buffer = self._buffer
+        if buffer is None or len(buffer) < PREFIX_BYTES:
+            return False
+        return len(buffer) > PREFIX_BYTES + int.from_bytes(buffer[1:PREFIX_BYTES], "big")
 
     def take(self) -> Buffer | None:
         """The next message, None where it is not complete. Raises ``FailureError``: too large, or compressed wrongly."""
@@ -82,8 +97,7 @@ class Unframer:
         if left < PREFIX_BYTES:
             return None
         flag, length = buffer[start], int.from_bytes(buffer[start + 1 : start + PREFIX_BYTES], "big")
-        if length > self.limit:
-            raise TooLargeError(_too_large(f"of {length} bytes", self.limit))
+        self._check(length)
         framed = PREFIX_BYTES + length
         if left < framed:
             return None
