@@ -1,28 +1,37 @@
 """An ONNX model as a ``Model``, computed by ONNX Runtime on processors.
 
 V2 with the model's own names, shapes and datatypes; V1 rows where they can be made into them. The heavy import
-(onnxruntime) happens with this module. A model may keep weights in files beside it; ``external`` lets in only those
-inside its folder. Left out: custom operators, and sequences and maps but the one that converted classifiers answer.
+(onnxruntime) happens with this module. A model may keep weights in files beside it; ONNX Runtime lets in only
+those inside its folder (tests hold it to that). Left out: custom operators, and sequences and maps but the one that converted classifiers answer.
 
 Invariant: the session is only read while it serves: ``run`` is safe in several threads and lets the interpreter go.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from runtimes import model_file, processors
-from runtimes.onnx import tensors
+from runtimes import model_file, named_tensors, processors
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import arrays, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse
-from wakeful.serving.model import Context, Model, TensorSpec
+from wakeful.serving.model import Context, LoadError, Model, TensorSpec
 
 ACCEPTED = (".onnx",)
+DATATYPES = {
+    "float": "FP32",
+    "double": "FP64",
+    "float16": "FP16",
+    "bool": "BOOL",
+    "string": "BYTES",
+    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+"""ONNX Runtime's element types, without ``tensor(...)``."""
 REPOSITORY_DEPTH = 2
 ERRORS_ONLY = 3
 """ONNX Runtime's severity from which it writes to stderr: its warnings are about graphs, nothing a server's user can change."""
@@ -50,11 +59,9 @@ class OnnxModel(Model):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with model_file.reading(path, "ONNX Runtime"):
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._inputs = {
-            node.name: tensors.spec_of(node.name, node.type, node.shape) for node in session.get_inputs()
-        }
+        self._inputs = {node.name: spec_of(node.name, node.type, node.shape) for node in session.get_inputs()}
         self._outputs = {
-            node.name: tensors.spec_of(node.name, node.type, node.shape) for node in session.get_outputs()
+            node.name: spec_of(node.name, node.type, node.shape) for node in session.get_outputs()
         }
         self._session = session
 
@@ -73,15 +80,15 @@ class OnnxModel(Model):
     def predict(self, payload: Any, context: Context) -> Any:
         if isinstance(payload, InferRequest):
             asked = [output.name for output in payload.outputs if output.name in self._outputs]
-            results = self._run(tensors.of_request(payload, self._inputs), asked)
+            results = self._run(named_tensors.of_request(payload, self._inputs), asked)
             return InferResponse([arrays.from_array(name, array) for name, array in results.items()])
         if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
             payload = v1.decode_object(payload)
         rows = v1.rows(payload)
-        results = self._run(tensors.of_rows(rows, self._inputs), [])
-        return {"predictions": _by_row(results, len(rows))}
+        results = self._run(named_tensors.of_rows(rows, self._inputs), [])
+        return {"predictions": named_tensors.by_row(results, len(rows))}
 
-    def _run(self, inputs: tensors.Arrays, outputs: list[str]) -> tensors.Arrays:
+    def _run(self, inputs: named_tensors.Arrays, outputs: list[str]) -> named_tensors.Arrays:
         session = self._session
         assert session is not None
         names = outputs or list(self._outputs)
@@ -103,11 +110,17 @@ def _array(result: Any) -> Any:
     return np.array([[row[key] for key in sorted(row)] for row in result], dtype=np.float32)
 
 
-def _by_row(results: tensors.Arrays, count: int) -> Any:
-    """V1's predictions: the only output's values a row; objects by output name a row, where there are several."""
-    plain = {name: array.tolist() for name, array in results.items()}
-    if len(plain) == 1:
-        return next(iter(plain.values()))
-    if any(not isinstance(values, list) or len(values) != count for values in plain.values()):
-        return plain
-    return [{name: values[place] for name, values in plain.items()} for place in range(count)]
+def spec_of(name: str, kind: str, shape: Sequence[Any] | None) -> TensorSpec:
+    """What V2 metadata says of an ONNX input or output. Raises ``LoadError`` for what V2 cannot carry.
+
+    ``kind`` is ONNX Runtime's, such as ``tensor(float)``; a symbolic dimension becomes -1.
+    """
+    if kind.startswith("seq(map("):  # what converted classifiers give: probabilities by class, one map a row
+        return TensorSpec(name, "FP32", (-1, -1))
+    element = kind.removeprefix("tensor(").removesuffix(")")
+    if not kind.startswith("tensor(") or element not in DATATYPES:
+        raise LoadError(
+            f"{name} is a {kind}, which this server cannot carry: export the model with tensors of numbers or text"
+        )
+    dimensions = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in shape or ())
+    return TensorSpec(name, DATATYPES[element], dimensions)

@@ -2,8 +2,9 @@
 
 The storage initializer names those it brought (``render``: its termination message, which a kubelet keeps for an init
 container that succeeded too), the controller reads that and shows a condition, model servers refuse or warn. Theory: a
-pickle is a program; safe formats (skops, safetensors, ONNX, the boosters' own) are data. The format is the file's
-extension: what a server reads as data never becomes a program, whatever is inside.
+pickle is a program; safe formats (skops, safetensors, ONNX, the boosters' own) are data. PyTorch's exported programs
+(``.pt2``) hold pickles that its reader unpickles without asking. The format is the file's extension: what a server reads
+as data never becomes a program, whatever is inside.
 
 Invariant: ``parse(render(names))`` gives the names, at most ``MOST_NAMES`` of them.
 """
@@ -16,7 +17,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 PICKLES = (".joblib", ".pkl", ".pickle")
-TORCH = (".pt", ".pth", ".bin")
+TORCH = (".pt2", ".pt", ".pth")
 BY_FORMAT = {
     "sklearn": PICKLES,
     "mlflow": PICKLES,

@@ -1,15 +1,15 @@
-"""The tensors of an ONNX model: their names, datatypes and shapes, and requests brought into that form.
+"""Requests as the named tensors that a graph takes (ONNX, PyTorch): names, shapes and datatypes checked beforehand.
 
-Called by ``runtimes.onnx.model``. ONNX says what it takes, so a request is checked against it before the model runs:
-names, rank, fixed dimensions, datatypes. Kinder than Triton: numbers of the same kind are converted (FP64 for FP32,
-INT32 for INT64) where every value fits; the name does not matter where there is one tensor on both sides.
+Called by ``runtimes.onnx`` and ``runtimes.torch`` with what the model says of its inputs, so that a wrong request is told
+in the caller's words and not in the framework's. Kinder than Triton: numbers of the same kind are converted (FP64 for
+FP32, INT32 for INT64) where every value fits; the name does not matter where there is one tensor on both sides.
 
 Invariant: what ``of_request`` and ``of_rows`` return has exactly the model's inputs, in its datatypes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,35 +19,9 @@ from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import arrays
 from wakeful.core.protocol.oip import InferRequest
 from wakeful.core.protocol.problem import shown
-from wakeful.serving.model import LoadError, TensorSpec
-
-DATATYPES = {
-    "float": "FP32",
-    "double": "FP64",
-    "float16": "FP16",
-    "bool": "BOOL",
-    "string": "BYTES",
-    **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
-"""ONNX Runtime's element types, without ``tensor(...)``."""
+from wakeful.serving.model import TensorSpec
 
 Arrays = dict[str, NDArray[Any]]
-
-
-def spec_of(name: str, kind: str, shape: Sequence[Any] | None) -> TensorSpec:
-    """What V2 metadata says of an ONNX input or output. Raises ``LoadError`` for what V2 cannot carry.
-
-    ``kind`` is ONNX Runtime's, such as ``tensor(float)``; a symbolic dimension becomes -1.
-    """
-    if kind.startswith("seq(map("):  # what converted classifiers give: probabilities by class, one map a row
-        return TensorSpec(name, "FP32" if kind.endswith("tensor(float)))") else "FP64", (-1, -1))
-    element = kind.removeprefix("tensor(").removesuffix(")")
-    if not kind.startswith("tensor(") or element not in DATATYPES:
-        raise LoadError(
-            f"{name} is a {kind}, which this server cannot carry: export the model with tensors of numbers or text"
-        )
-    dimensions = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in shape or ())
-    return TensorSpec(name, DATATYPES[element], dimensions)
 
 
 def of_request(request: InferRequest, specs: Mapping[str, TensorSpec]) -> Arrays:
@@ -65,13 +39,16 @@ def of_request(request: InferRequest, specs: Mapping[str, TensorSpec]) -> Arrays
     }
 
 
-def of_rows(rows: list[Any], specs: Mapping[str, TensorSpec]) -> Arrays:
-    """The model's inputs from V1 rows: values for the only input, or objects by input name. Raises ``InvalidError``."""
+def of_rows(rows: list[Any], specs: Mapping[str, TensorSpec | None]) -> Arrays:
+    """The model's inputs from V1 rows: values for the only input, or objects by input name. Raises ``InvalidError``.
+
+    A spec of None: the model does not say what it takes; numbers with a fraction are FP32 then, others INT64.
+    """
     if not isinstance(rows[0], dict):
         if len(specs) > 1:
             raise InvalidError(f"the model takes {', '.join(specs)}: send rows as objects with these members")
         return {
-            name: fitted(_stacked(rows, "instances"), spec, '"instances"') for name, spec in specs.items()
+            name: _fitted(_stacked(rows, "instances"), spec, '"instances"') for name, spec in specs.items()
         }
     stacked: Arrays = {}
     for name, spec in specs.items():
@@ -79,8 +56,21 @@ def of_rows(rows: list[Any], specs: Mapping[str, TensorSpec]) -> Arrays:
             if not isinstance(row, dict) or name not in row:
                 raise InvalidError(f"instances[{place}] has no {name!r}; the model takes {', '.join(specs)}")
         what = f"the {name!r} of the instances"
-        stacked[name] = fitted(_stacked([row[name] for row in rows], what), spec, what)
+        stacked[name] = _fitted(_stacked([row[name] for row in rows], what), spec, what)
     return stacked
+
+
+def by_row(results: Arrays, count: int) -> Any:
+    """V1's predictions: the only output's values a row; objects by output name a row, where there are several.
+
+    Outputs that are not one value for each of ``count`` rows come whole, by name.
+    """
+    plain = {name: array.tolist() for name, array in results.items()}
+    if len(plain) == 1:
+        return next(iter(plain.values()))
+    if any(not isinstance(values, list) or len(values) != count for values in plain.values()):
+        return plain
+    return [{name: values[place] for name, values in plain.items()} for place in range(count)]
 
 
 def _stacked(values: list[Any], what: str) -> NDArray[Any]:
@@ -96,6 +86,12 @@ def _stacked(values: list[Any], what: str) -> NDArray[Any]:
     if kinds == {str}:
         return array
     raise InvalidError(f"{what} hold values that are neither all numbers nor all text")
+
+
+def _fitted(array: NDArray[Any], spec: TensorSpec | None, what: str) -> NDArray[Any]:
+    if spec is None:
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return fitted(array, spec, what)
 
 
 def fitted(array: NDArray[Any], spec: TensorSpec, what: str) -> NDArray[Any]:
