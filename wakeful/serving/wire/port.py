@@ -9,6 +9,7 @@ Invariants: at most ``limits.connections`` are served, the next one hears 503; a
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import cast
@@ -38,11 +39,11 @@ class Port:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Accept connections; the port's number. Raises ``listening.ListenError``."""
+    async def listen(self, host: str, port: int, bound: socket.socket | None = None) -> int:
+        """Accept connections, on ``bound`` where it is given; the port's number. Raises ``listening.ListenError``."""
         loop = asyncio.get_running_loop()
         try:
-            sock = listening.bind(host, port)
+            sock = bound or listening.bind(host, port)
             if sock is not None:
                 self._server = await loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
             else:
