@@ -35,6 +35,8 @@ class Echo(Model):
 
     async def predict(self, payload: Any, context: Context) -> Any:
         if isinstance(payload, dict):
+            if "parts" in payload:
+                return self._texts(payload["parts"])
             return {"predictions": payload["instances"]}
         self.seen.append(payload)
         self.contexts.append(context)
@@ -58,6 +60,12 @@ class Echo(Model):
             case "big":
                 return InferResponse([Tensor("big", (8 << 20,), "UINT8", bytes(8 << 20))])
         return InferResponse(outputs, parameters={"told": payload.parameters.get("say")})
+
+    async def _texts(self, parts: list[str]) -> AsyncIterator[str]:
+        for part in parts:
+            if part == "fail":
+                raise ValueError("no more")
+            yield part
 
     async def _parts(self, outputs: list[Tensor]) -> AsyncIterator[InferResponse]:
         for _ in range(3):
