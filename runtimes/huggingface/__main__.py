@@ -11,6 +11,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from runtimes.huggingface.settings import (
     BACKENDS,
@@ -20,6 +21,7 @@ from runtimes.huggingface.settings import (
     spelled_out,
     value_of,
 )
+from runtimes.vllm import places
 from wakeful.serving import server
 from wakeful.serving.model import LoadError
 
@@ -34,15 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if backend not in BACKENDS:
         sentence = f"--backend={backend} is not known; known: {', '.join(BACKENDS)}"
         return server.fail(sentence, server.EXIT_USAGE)
+    if backend == "auto" and importlib.util.find_spec("torch") is None:
+        return _elsewhere(words)
     has_vllm = importlib.util.find_spec("vllm") is not None
     if backend == "vllm" or (backend == "auto" and has_vllm and _generates(own(words))):
         from runtimes.vllm import __main__ as vllm
 
         return vllm.main(for_vllm(words))
 
+    if importlib.util.find_spec("torch") is None:
+        return _elsewhere(words)
+
     from runtimes.huggingface.model import HuggingFaceModel
 
     return server.serve_with(lambda made: [HuggingFaceModel(made, os.environ)], words, HuggingFaceSettings)
+
+
+def _elsewhere(words: Sequence[str]) -> int:
+    """This program again, by the Python that has torch."""
+    python = places.python(os.environ)
+    if python is None or Path(sys.executable) == python:
+        return server.fail(f"torch is not installed here: {places.ADVICE}")
+    return os.execv(python, [str(python), "-m", "runtimes.huggingface", *words])
 
 
 def _generates(settings: HuggingFaceSettings) -> bool:

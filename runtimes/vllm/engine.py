@@ -98,7 +98,7 @@ class VllmModel(OpenAIModel):
     async def load(self) -> None:
         """Start vLLM and wait until it answers. Raises ``LoadError`` with its last words."""
         options = self._flags.settings
-        program = process.program(options.vllm_command)
+        program = process.program(options.vllm_command, self._environ)
         self._process = process.VllmProcess()
         self._upstream = Upstream(self._process.socket)
         try:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runtimes.vllm import places
 from wakeful.kit import logs
 from wakeful.serving.model import LoadError
 
@@ -44,15 +45,17 @@ REMOVED = ("VLLM_API_KEY", "VLLM_PLUGINS", "WAKEFUL_TERMINATION_LOG")
 log = logs.get("vllm")
 
 
-def program(configured: str) -> str:
-    """The ``vllm`` to run. Raises ``LoadError``."""
+def program(configured: str, environ: Mapping[str, str]) -> str:
+    """The ``vllm`` to run: the one named, beside this Python, on PATH, or of ``.venv-llm``. Raises ``LoadError``."""
     beside = Path(sys.executable).parent / "vllm"
-    found = configured or (str(beside) if beside.exists() else shutil.which("vllm"))
+    apart = places.environment(environ) / "bin" / "vllm"
+    found = configured or (
+        str(beside) if beside.exists() else shutil.which("vllm", path=environ.get("PATH", ""))
+    )
+    if not found and apart.exists():
+        found = str(apart)
     if not found:
-        raise LoadError(
-            "the program vllm is neither beside this Python nor on PATH: use an environment that has it "
-            "(hack/llm-env --prepare makes one), or name it with --vllm_command"
-        )
+        raise LoadError(f"the program vllm is not here: {places.ADVICE}")
     return found
 
 

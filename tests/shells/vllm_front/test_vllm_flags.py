@@ -1,0 +1,97 @@
+"""Which flags are ours, which are vLLM's, which are nobody's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtimes.huggingface import settings as huggingface
+from runtimes.vllm import flags, process
+from wakeful.serving.model import LoadError
+from wakeful.serving.settings import SettingsError
+
+
+def test_kserves_command_line_is_understood() -> None:
+    parsed = flags.parse(
+        [
+            "--port=8080",
+            "--served-model-name=m",
+            "--model=/mnt/models",
+            "--max-model-len",
+            "128",
+            "--enable-auto-tool-choice",
+            "--lora-modules",
+            "a=/x",
+            "b=/y",
+            "--drain_s",
+            "50",
+        ]
+    )
+    assert (parsed.settings.http_port, parsed.settings.model_name) == (8080, "m")
+    assert parsed.settings.drain_s == 50
+    made = flags.command(parsed, "vllm", "/s")
+    assert made[:3] == ["vllm", "serve", "/mnt/models"]
+    assert made[made.index("--max-model-len") :] == [
+        "--max-model-len", "128", "--enable-auto-tool-choice", "--lora-modules", "a=/x", "b=/y",
+    ]  # fmt: skip
+    assert "--trust-remote-code" not in made
+
+
+def test_the_model_may_stand_alone_and_have_several_names() -> None:
+    parsed = flags.parse(["/models/x", "--served-model-name", "a", "b", "--trust-remote-code"])
+    assert (parsed.settings.model_dir, parsed.settings.model_name, parsed.aliases) == (
+        "/models/x",
+        "a",
+        ("b",),
+    )
+    assert "--trust-remote-code" in flags.command(parsed, "vllm", "/s")
+
+
+@pytest.mark.parametrize("name", sorted(flags.REFUSED))
+def test_what_would_open_vllm_is_refused(name: str) -> None:
+    for spelled in (name, name.replace("_", "-")):
+        with pytest.raises(SettingsError, match="refused"):
+            flags.parse([f"--{spelled}=x"])
+
+
+def test_the_engine_hears_nothing_that_opens_it() -> None:
+    made = process.environment(
+        {"VLLM_SERVER_DEV_MODE": "1", "VLLM_API_KEY": "k", "HOME": "/"}, "/no/such/folder"
+    )
+    assert made["VLLM_SERVER_DEV_MODE"] == "0"
+    assert "VLLM_API_KEY" not in made and made["HOME"] == "/"
+    assert "HF_HUB_OFFLINE" not in made
+
+
+def test_the_program_is_found_or_its_absence_is_one_sentence(tmp_path: Path) -> None:
+    environ = {"PATH": "", "WAKEFUL_LLM_ENV": str(tmp_path)}
+    with pytest.raises(LoadError, match="hack/llm-env"):
+        process.program("", environ)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "vllm").touch()
+    assert process.program("", environ) == str(tmp_path / "bin" / "vllm")
+    assert process.program("/my/vllm", environ) == "/my/vllm"
+
+
+def test_kserves_hugging_face_flags_in_vllms_words() -> None:
+    words = huggingface.spelled_out(
+        [
+            "--model_id=org/m",
+            "--max_length",
+            "64",
+            "--trust_remote_code",
+            "--return_probabilities",
+            "--task",
+            "text_generation",
+            "--backend=auto",
+            "--dtype=float16",
+            "--max-num-seqs",
+            "4",
+        ]
+    )
+    assert huggingface.for_vllm(words) == [
+        "--model_dir=org/m", "--max-model-len", "64", "--trust_remote_code=true", "--dtype=float16", "--max-num-seqs", "4",
+    ]  # fmt: skip
+    own = huggingface.own(words)
+    assert (own.model_id, own.task, own.trust_remote_code) == ("org/m", "text_generation", True)
