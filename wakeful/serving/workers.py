@@ -339,11 +339,11 @@ def bind(host: str, ports: list[int]) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     for port in ports:
         try:
-            address = host
             found = listening.bind(host, port)
             if found is None:
-                address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-                found = listening.bind(str(address), port)
+                found = listening.bind(
+                    str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]), port
+                )
         except OSError as error:
             raise listening.ListenError(listening.sentence(f"tcp:{host}:{port}", error)) from error
         if found is None:
