@@ -3,7 +3,7 @@
 Called by ``desired.predictor`` and ``desired.custom`` for the container that serves. KServe puts an agent container in
 front of the model; our model server does both itself (``--max_batchsize``, ``WAKEFUL_LOGGER_*``). An image that is not
 ours has neither, so there the fields are refused with a sentence instead of having no effect. Source: KServe behaviour
-page sections 1.2.1, 3.6, 5.9, 5.10. Left out: ``batcher.timeout`` (KServe never uses it), ``logger.storage``.
+page sections 1.2.1, 3.6, 5.9, 5.10. Left out: ``batcher.timeout`` (KServe never uses it), ``logger.marshallerUrl``.
 
 Invariant: a flag or variable that the user gave is not written again.
 """
@@ -69,8 +69,15 @@ def _batcher_flags(batcher: Obj) -> list[tuple[str, str]]:
 
 
 def _with_logger(service: InferenceService, component: Component, container: Obj, logger: Obj) -> Obj:
+    storage = mapping(logger.get("storage"))
+    parameters = mapping(storage.get("parameters"))
+    size = integer(logger.get("batchSize"))
     values = {
-        "URL": text(logger.get("url")),
+        "URL": "" if storage else text(logger.get("url")),
+        "STORE_PATH": _store_path(storage, parameters),
+        "STORE_FORMAT": text(parameters.get("format")),
+        "BATCH_SIZE": str(size) if size and size > 0 else "",
+        "BATCH_INTERVAL": text(logger.get("batchInterval")),
         "MODE": text(logger.get("mode")) or "all",
         "METADATA_HEADERS": ",".join(_texts(logger.get("metadataHeaders"))),
         "METADATA_ANNOTATIONS": _annotations(service, component, _texts(logger.get("metadataAnnotations"))),
@@ -80,7 +87,16 @@ def _with_logger(service: InferenceService, component: Component, container: Obj
     for name, value in values.items():
         if value:
             container = podspec.with_env(container, names.LOGGER_VARIABLE + name, value)
+    if storage:
+        reference = {"name": names.STORAGE_SECRET, "key": text(storage.get("key"))}
+        container = podspec.with_env_from(container, names.LOGGER_VARIABLE + "STORE_CONFIG", reference)
     return container
+
+
+def _store_path(storage: Obj, parameters: Obj) -> str:
+    """``s3://bucket/prefix``: the path as it is, or below the bucket that the parameters name."""
+    path, bucket = text(storage.get("path")), text(parameters.get("bucket"))
+    return path if "://" in path or not bucket else f"s3://{bucket}/{path.strip('/')}"
 
 
 def _annotations(service: InferenceService, component: Component, keys: list[str]) -> str:

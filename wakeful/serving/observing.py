@@ -85,7 +85,7 @@ class Observed:
         span = None
         if self._tracer is not None:
             path = request.target.partition("?")[0][:300]
-            attributes = {
+            attributes: dict[str, str | int] = {
                 "http.request.method": request.method,
                 "url.path": path,
                 "network.protocol.name": request.scheme,

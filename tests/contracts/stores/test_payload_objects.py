@@ -19,9 +19,14 @@ async def test_records_are_objects_below_the_prefix(s3_endpoint: str) -> None:
     environ = {
         "WAKEFUL_LOGGER_STORE_PATH": "s3://payloads/logs",
         "INFERENCE_SERVICE_NAME": "iris",
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
+        "WAKEFUL_LOGGER_STORE_CONFIG": json.dumps(
+            {
+                "type": "s3",
+                "access_key_id": "key",
+                "secret_access_key": "secret",
+                "endpoint_url": s3_endpoint,
+            }
+        ),
     }
     found = settings.parse(environ)
     assert found is not None

@@ -134,7 +134,11 @@ def test_custom_components_say_what_they_are() -> None:
         pod(isvc(predictor=predictor, is_custom=True))
     found = pod(isvc(predictor=predictor | {"annotations": MODEL_SERVER}, is_custom=True))
     assert found.spec["containers"][0]["args"] == ["--max_batchsize=32"]
-    transformer = {"containers": [{"image": "t:1"}], "logger": {"mode": "all"}, "annotations": MODEL_SERVER}
+    transformer = {
+        "containers": [{"image": "t:1"}],
+        "logger": {"mode": "all", "url": "http://sink"},
+        "annotations": MODEL_SERVER,
+    }
     variables = env(pod(isvc(transformer=transformer), "transformer").spec["containers"][0])
     assert variables["WAKEFUL_LOGGER_COMPONENT"] == "transformer"
     assert variables["WAKEFUL_PREDICTOR_PROTOCOL"] == "v2"
@@ -180,8 +184,44 @@ def test_two_foreign_servers_on_one_port_are_told() -> None:
     assert side["args"] == ["--model_name=iris", "--http_port=8080"]
 
 
-def test_a_logger_with_a_store_is_refused_at_apply() -> None:
-    storage = {"path": "/p", "key": "k", "parameters": {"type": "s3"}}
-    parsed = isvc(predictor={"logger": {"mode": "all", "storage": storage}})
+def test_a_logger_with_a_store_gets_its_place_and_its_key() -> None:
+    storage = {"path": "/p", "key": "k", "parameters": {"type": "s3", "bucket": "b", "format": "csv"}}
+    logger = {"mode": "all", "storage": storage, "batchSize": 20, "batchInterval": "1m"}
+    parsed = isvc(predictor={"logger": logger})
+    assert not inferenceservice_validate.validate(parsed.raw).problems
+    container = pod(parsed).spec["containers"][0]
+    variables = env(container)
+    assert variables["WAKEFUL_LOGGER_STORE_PATH"] == "s3://b/p"
+    assert variables["WAKEFUL_LOGGER_STORE_FORMAT"] == "csv"
+    assert (variables["WAKEFUL_LOGGER_BATCH_SIZE"], variables["WAKEFUL_LOGGER_BATCH_INTERVAL"]) == (
+        "20",
+        "1m",
+    )
+    (reference,) = [item["valueFrom"] for item in container["env"] if "valueFrom" in item]
+    assert reference == {"secretKeyRef": {"name": "storage-config", "key": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("logger", "path", "words"),
+    [
+        ({}, "url", "no default sink"),
+        ({"url": "http://x", "marshallerUrl": "http://y"}, "marshallerUrl", "json and csv"),
+        ({"storage": {"path": "p", "key": "k", "parameters": {"type": "s3"}}}, "storage.path", "bucket"),
+        (
+            {"storage": {"path": "s3://b", "key": "k", "parameters": {"type": "gs"}}},
+            "storage.parameters.type",
+            "stored in s3",
+        ),
+        (
+            {"storage": {"path": "s3://b", "key": "k", "parameters": {"format": "parquet"}}},
+            "storage.parameters.format",
+            "json, csv",
+        ),
+    ],
+    ids=["nowhere", "marshaller", "no-bucket", "gs", "parquet"],
+)
+def test_a_logger_that_cannot_work_is_refused_at_apply(logger: Obj, path: str, words: str) -> None:
+    parsed = isvc(predictor={"logger": {"mode": "all", **logger}})
     (problem,) = inferenceservice_validate.validate(parsed.raw).problems
-    assert problem.path == "spec.predictor.logger.storage"
+    assert problem.path == f"spec.predictor.logger.{path}"
+    assert words in problem.message

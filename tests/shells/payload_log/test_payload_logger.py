@@ -162,7 +162,7 @@ async def test_objects_in_a_folder_hold_a_batch(tmp_path: Path) -> None:
     environ = {
         "WAKEFUL_LOGGER_STORE_PATH": f"file://{tmp_path}",
         "WAKEFUL_LOGGER_BATCH_SIZE": "4",
-        "WAKEFUL_LOGGER_BATCH_INTERVAL_S": "30",
+        "WAKEFUL_LOGGER_BATCH_INTERVAL": "30s",
     }
     async with running(environ) as (logger, _):
         for name in ("a", "b", "c"):
@@ -200,6 +200,8 @@ async def test_a_full_disk_loses_records_not_requests(tmp_path: Path) -> None:
         ({"STORE_PATH": "gs://b/x"}, "s3://BUCKET"),
         ({"URL": "http://x", "SAMPLE_PERCENT": "200"}, "from 0 to 100"),
         ({"URL": "http://x", "BATCH_SIZE": "many"}, "not a number"),
+        ({"URL": "http://x", "BATCH_INTERVAL": "30"}, "invalid duration"),
+        ({"URL": "http://x", "BATCH_INTERVAL": "2h"}, "from 10ms to 1h"),
     ],
 )
 def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:

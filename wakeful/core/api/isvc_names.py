@@ -36,6 +36,7 @@ STORAGE_READONLY = "storage.kserve.io/readonly"
 
 MODEL_SERVER = "serving.wakeful.dev/model-server"
 """On an InferenceService, component or runtime: its image is built on wakeful.serving, though its name does not say so."""
+STORAGE_SECRET = "storage-config"
 LOGGER_VARIABLE = "WAKEFUL_LOGGER_"
 PREDICTOR_PROTOCOL_VARIABLE = "WAKEFUL_PREDICTOR_PROTOCOL"
 

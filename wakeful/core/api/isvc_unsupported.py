@@ -10,7 +10,7 @@ from __future__ import annotations
 from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api import podspec, storage_uri
-from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping
+from wakeful.core.api.isvc_problem import Obj, Problem, ProblemReason, mapping
 
 AUTOSCALING = "autoscaling.knative.dev/"
 HPA_CLASS = "hpa.autoscaling.knative.dev"
@@ -19,6 +19,7 @@ COMPONENT_FIELDS = {
     "workerSpec": "serving on several nodes",
     "storageContainerName": "choosing a ClusterStorageContainer",
 }
+STORE_FORMATS = ("json", "csv")
 KNATIVE_IGNORES = ("autoScaling", "scaleMetricType")
 """Fields of a component that only mean something to the Horizontal Pod Autoscaler or KEDA."""
 
@@ -56,15 +57,41 @@ def problems_of(component: isvc.Component) -> list[Problem]:
         for key, feature in COMPONENT_FIELDS.items()
         if component.raw.get(key) is not None
     ]
-    if mapping(mapping(component.raw.get("logger")).get("storage")).get("path"):
-        message = "logging into a store is not supported by this field yet; give url, or the model server's WAKEFUL_LOGGER_STORE_PATH"
-        found.append(Problem(f"{path}.logger.storage", message, ProblemReason.NOT_SUPPORTED))
+    found += _logger(mapping(component.raw.get("logger")), f"{path}.logger")
     if component.raw.get("art") is not None:
         message = "the ART explainer is not supported yet; give the explainer as containers"
         found.append(Problem(f"{path}.art", message, ProblemReason.NOT_SUPPORTED))
     if mapping(mapping(component.raw.get("model")).get("confidential")).get("enabled"):
         message = "encrypted models are not supported yet; remove the field"
         found.append(Problem(f"{path}.model.confidential", message, ProblemReason.NOT_SUPPORTED))
+    return found
+
+
+def _logger(logger: Obj, path: str) -> list[Problem]:
+    """A logger needs somewhere to log to that the model server can write."""
+    if not logger:
+        return []
+    if logger.get("marshallerUrl"):
+        message = "a remote marshaller is not supported; the formats are json and csv: remove the field"
+        return [Problem(f"{path}.marshallerUrl", message, ProblemReason.NOT_SUPPORTED)]
+    storage = mapping(logger.get("storage"))
+    if not storage:
+        message = "give the URL that takes the events, or storage: there is no default sink"
+        return [] if logger.get("url") else [Problem(f"{path}.url", message, ProblemReason.REQUIRED)]
+    found = []
+    parameters = mapping(storage.get("parameters"))
+    if parameters.get("type", "s3") != "s3":
+        message = f"type {parameters.get('type')!r} is not supported: payloads are stored in s3"
+        found.append(Problem(f"{path}.storage.parameters.type", message, ProblemReason.NOT_SUPPORTED))
+    if parameters.get("format", "json") not in STORE_FORMATS:
+        message = (
+            f"format {parameters.get('format')!r} is not supported; use one of {', '.join(STORE_FORMATS)}"
+        )
+        found.append(Problem(f"{path}.storage.parameters.format", message, ProblemReason.NOT_SUPPORTED))
+    has_bucket = str(storage.get("path", "")).startswith("s3://") or parameters.get("bucket")
+    if not has_bucket:
+        message = "give s3://BUCKET/PREFIX, or the bucket in parameters.bucket"
+        found.append(Problem(f"{path}.storage.path", message, ProblemReason.REQUIRED))
     return found
 
 

@@ -159,6 +159,15 @@ def with_env(container: Obj, name: str, value: str) -> Obj:
     return {**container, "env": [*entries, {"name": name, "value": value}]}
 
 
+def with_env_from(container: Obj, name: str, reference: Obj) -> Obj:
+    """``container`` with one environment variable from a key of a Secret, unless the user set it."""
+    entries = mappings(container.get("env"))
+    if any(entry.get("name") == name for entry in entries):
+        return container
+    added = {"name": name, "valueFrom": {"secretKeyRef": reference}}
+    return {**container, "env": [*entries, added]}
+
+
 def env_value(container: Obj, name: str) -> str | None:
     """The literal value of an environment variable, None when it is absent or comes from elsewhere."""
     for entry in mappings(container.get("env")):

@@ -16,9 +16,11 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from wakeful.core.protocol.payload_record import Identity
+from wakeful.core.scaling import durations
 from wakeful.serving.settings import SettingsError
 
 PREFIX = "WAKEFUL_LOGGER_"
+MIN_INTERVAL_S, MAX_INTERVAL_S = 0.01, 3600.0
 
 
 class Mode(StrEnum):
@@ -87,7 +89,7 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         mode=Mode(_one_of("MODE", asked, tuple(Mode), Mode.ALL)),
         format=Format(_one_of("STORE_FORMAT", asked, tuple(Format), Format.JSON)),
         batch_size=int(_number("BATCH_SIZE", asked, 1, 1, 10_000)),
-        batch_interval_s=_number("BATCH_INTERVAL_S", asked, 5.0, 0.01, 3600),
+        batch_interval_s=_duration("BATCH_INTERVAL", asked, 5.0),
         metadata_headers=_names("METADATA_HEADERS", asked),
         redacted=frozenset(_names("REDACT", asked)),
         sample_percent=_number("SAMPLE_PERCENT", asked, 100.0, 0, 100),
@@ -130,6 +132,17 @@ def _one_of(name: str, asked: Mapping[str, str], known: tuple[str, ...], default
     if value not in known:
         raise SettingsError(f"{PREFIX}{name} is {value[:60]!r}: it takes {', '.join(known)}")
     return value
+
+
+def _duration(name: str, asked: Mapping[str, str], default: float) -> float:
+    """A Go duration (``30s``, ``1m``), as KServe's ``batchInterval`` is."""
+    try:
+        seconds = durations.parse(asked[name]) if name in asked else default
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}{name}: {error}") from None
+    if not MIN_INTERVAL_S <= seconds <= MAX_INTERVAL_S:
+        raise SettingsError(f"{PREFIX}{name} must be from 10ms to 1h, got {asked[name][:40]}")
+    return seconds
 
 
 def _number(name: str, asked: Mapping[str, str], default: float, low: float, high: float) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,9 +21,17 @@ import orjson
 
 from wakeful.core.protocol import cloudevents, payload_record
 from wakeful.core.protocol.payload_record import Identity, Record
-from wakeful.serving.payload_log.settings import Format, LoggerSettings
+from wakeful.serving.payload_log.settings import PREFIX, Format, LoggerSettings
+from wakeful.serving.settings import SettingsError
 
 TIMEOUT_S = 10.0
+CONFIG_KEYS = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "endpoint_url": "AWS_ENDPOINT_URL",
+    "region": "AWS_REGION",
+}
+"""Members of an entry of the Secret ``storage-config`` (kserve.md, storage spec) as variables."""
 
 
 class SinkError(Exception):
@@ -55,7 +64,7 @@ def make(settings: LoggerSettings, environ: Mapping[str, str]) -> Sink:
         prefix = ""
     else:
         bucket, prefix = urlsplit(settings.store_path).netloc, urlsplit(settings.store_path).path
-        write = _bucket(bucket, environ)
+        write = _bucket(bucket, _access(environ))
     return ObjectSink(write, prefix, settings)
 
 
@@ -140,6 +149,19 @@ def _folder(root: str) -> Any:
         part.replace(path)
 
     return write
+
+
+def _access(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """``environ`` with what a Secret's JSON for ``spec.*.logger.storage.key`` says. Raises ``SettingsError``."""
+    given = environ.get(f"{PREFIX}STORE_CONFIG")
+    if not given:
+        return environ
+    try:
+        config = json.loads(given)
+        found = {variable: str(config[key]) for key, variable in CONFIG_KEYS.items() if config.get(key)}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{PREFIX}STORE_CONFIG is no JSON object: {type(error).__name__}") from None
+    return {**environ, **found}
 
 
 def _bucket(bucket: str, environ: Mapping[str, str]) -> Any:
