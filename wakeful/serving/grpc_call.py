@@ -136,7 +136,7 @@ class GrpcCall(Stream):
         """The answer's headers."""
         block = grpc_status.HEAD
         if self._context is not None:
-            block += heads.encode([(REQUEST_ID, self._context.request_id)])
+            block += heads.literal(REQUEST_ID, self._context.request_id)
         if self.will_compress:
             block += heads.encode([("grpc-encoding", self.prepared.coding)])
         return block

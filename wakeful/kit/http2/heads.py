@@ -169,19 +169,19 @@ def is_name(name: str) -> bool:
 def encode(fields: list[tuple[str, str]]) -> bytes:
     """A header block; ``:status`` comes first where it is there. Names must be lower case."""
     return b"".join(
-        [_kept_field(name, value) if len(value) < 64 else _field(name, value) for name, value in fields]
+        [_kept_field(name, value) if len(value) < 64 else literal(name, value) for name, value in fields]
     )
 
 
-def _field(name: str, value: str) -> bytes:
-    """Literal without indexing, new name (RFC 7541 section 6.2.2), no Huffman code."""
+def literal(name: str, value: str) -> bytes:
+    """One field, for values that are hardly sent twice: literal without indexing, new name (RFC 7541 section 6.2.2)."""
     if (name, value) == (":status", "200"):
         return b"\x88"
     key, content = name.encode("latin-1", "replace"), value.encode("utf-8")
     return b"\0" + _length(len(key)) + key + _length(len(content)) + content
 
 
-_kept_field = lru_cache(maxsize=512)(_field)
+_kept_field = lru_cache(maxsize=512)(literal)
 
 
 def _length(value: int) -> bytes:
