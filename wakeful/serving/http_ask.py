@@ -9,6 +9,7 @@ Invariant: an ask gives one reply or is cancelled, and is in flight until then (
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,21 +27,38 @@ if TYPE_CHECKING:
     from wakeful.serving.http_edge import Edge
 
 CLIENT_CLOSED = 499
+TIMEOUT_HEADER = "x-request-timeout"
+MAX_TIMEOUT_S = 86_400.0
 
 
 class Facts:
     """What method, target and headers say of every request that has them."""
 
-    __slots__ = ("given_id", "is_plain", "protocol", "route", "verb")
+    __slots__ = ("given_id", "is_plain", "protocol", "route", "timeout", "verb")
 
     def __init__(self, request: Request, route: Route | list[str]) -> None:
         self.route = route
+        self.timeout = request.headers.first.get(TIMEOUT_HEADER)
         self.given_id = http_replies.given_id(request.headers)
         kind = route.kind if isinstance(route, Route) else None
         self.protocol = "v2" if kind is Kind.V2_INFER else "v1"
         self.verb: Verb = "explain" if kind is Kind.V1_EXPLAIN else "predict"
         self.is_plain = kind in (Kind.V1_PREDICT, Kind.V1_EXPLAIN) and http_v1.is_plain(request.headers)
         """Whether a V1 body is JSON and no event, unless it says so itself."""
+
+    def limit(self, context: Context) -> None:
+        """Give ``context`` the deadline that the client asked for. Raises ``InvalidError``."""
+        if self.timeout is None:
+            return
+        try:
+            seconds = float(self.timeout)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds <= MAX_TIMEOUT_S:
+            raise InvalidError(
+                f"X-Request-Timeout {self.timeout[:40]!r}: send seconds, more than 0 and at most {MAX_TIMEOUT_S:g}"
+            )
+        context.deadline = asyncio.get_running_loop().time() + seconds
 
 
 class Ask:
@@ -64,6 +82,8 @@ class Ask:
         edge, facts, context = self._edge, self._facts, self._context
         edge.flights.enter()
         try:
+            edge.flights.check()
+            facts.limit(context)
             entry = edge.entry(facts.route)  # type: ignore[arg-type]  # an Ask has a route
             self._name = entry.model.name
             if facts.is_plain and http_v1.EVENT_MARK not in request.body:

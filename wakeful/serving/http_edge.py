@@ -10,8 +10,9 @@ Invariant: every request gets exactly one reply, with ``X-Request-Id``, unless i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from wakeful.core.errors import FailureError, InvalidError
@@ -35,14 +36,21 @@ class Edge:
     """The handler of one server's wires. ``flights`` are the inference requests that are being answered."""
 
     def __init__(
-        self, plane: DataPlane, startup: Startup, naming: http_events.Naming, has_repository: bool
+        self,
+        plane: DataPlane,
+        startup: Startup,
+        naming: http_events.Naming,
+        has_repository: bool,
+        max_concurrency: int = 0,
     ) -> None:
         self.plane = plane
-        self.flights = InFlight()
+        self.flights = InFlight(max_concurrency)
+        self.all_pages: Callable[[], Awaitable[CollectorRegistry | None]] | None = None
+        """Where this process is one of several workers: the metrics of all of them."""
         self._startup = startup
         self.v1 = http_v1.V1Edge(plane.aside, naming)
         self.meta = http_meta.Meta(plane.registry, startup, has_repository)
-        self.openai = openai_edge.OpenAIEdge(plane, self.flights)
+        self._openai = openai_edge.OpenAIEdge(plane, self.flights)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # What wires call.
@@ -60,7 +68,7 @@ class Edge:
             return Ask(self, facts, context, answer).begin(request)
         if route.kind is Kind.OPENAI:
             context = Context(request.headers, request_id, "openai")
-            work = self.openai.answer(route.task, request, context)
+            work = self._openai.answer(route.task, request, context)
             return self.start(self._give(work, request_id, answer))
         return self.start(self._other(request, route, request_id, answer))
 
@@ -82,7 +90,7 @@ class Edge:
         facts = None if head is None else self._facts(head)
         route = None if facts is None else facts.route
         if isinstance(route, Route) and route.kind is Kind.OPENAI:
-            return stamped(self.openai.failed(error, request_id), request_id)
+            return stamped(self._openai.failed(error, request_id), request_id)
         reply = stamped(http_replies.failed(error, request_id), request_id)
         if facts is not None and isinstance(route, Route) and route.kind in http_routes.INFERENCE:
             known = route.model if route.model in self.plane.registry.names() else "-"
@@ -126,7 +134,7 @@ class Edge:
             if route.kind is Kind.METRICS:
                 reply = await self._metrics(request)
             elif route.kind in OPENAI_META:
-                reply = http_replies.json(200, await self.openai.describe(route, self.meta))
+                reply = http_replies.json(200, await self._openai.describe(route, self.meta))
             else:
                 reply = http_replies.json(200, await self.meta.answer(route))
         except Exception as error:
@@ -137,6 +145,7 @@ class Edge:
 
     async def _metrics(self, request: Request) -> Reply:
         self.plane.metrics.in_flight.set(self.flights.count)
-        more = await self.openai.engine_metrics()
+        more = await self._openai.engine_metrics()
         encode, content_type = choose_encoder("" if more else request.headers.get("accept", ""))
-        return Reply(200, {"Content-Type": content_type}, encode(self.plane.metrics.registry) + more)
+        registry = (await self.all_pages() if self.all_pages else None) or self.plane.metrics.registry
+        return Reply(200, {"Content-Type": content_type}, encode(registry) + more)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+from wakeful.core.errors import FailureError, FailureKind
+
 
 class InFlight:
-    """A count on the event loop."""
+    """A count on the event loop. ``limit`` is how many may be answered at once; 0: the data plane's bounds alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 0) -> None:
         self.count = 0
+        self._limit = limit
         self._is_watched = False
         self._last_at = 0.0
         self._idle = asyncio.Event()
@@ -23,6 +26,15 @@ class InFlight:
     def enter(self) -> None:
         """A request has come."""
         self.count += 1
+
+    def check(self) -> None:
+        """Asked after ``enter``: whether the request is within the limit. Raises ``FailureError`` (overloaded)."""
+        if self._limit and self.count > self._limit:
+            raise FailureError(
+                FailureKind.OVERLOADED,
+                f"{self._limit} requests are being answered, which is the limit (--max_concurrency): try again later",
+                1.0,
+            )
 
     def leave(self) -> None:
         """A request has been answered or given up."""

@@ -120,6 +120,7 @@ class OpenAIEdge:
         self._flights.enter()
         try:
             try:
+                self._flights.check()
                 call = openai.parse(Task(task), request.body)
                 entry = self._entry(call.model)
                 name = entry.model.name

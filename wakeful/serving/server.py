@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wakeful.kit import lifecycle, listening, logs, termination
 from wakeful.kit.http2.connection import Opener
@@ -31,6 +32,9 @@ from wakeful.serving.wire.connections import Connections, Wire
 from wakeful.serving.wire.http2 import Http2
 from wakeful.serving.wire.limits import Limits
 from wakeful.serving.wire.port import Port
+
+if TYPE_CHECKING:
+    from wakeful.serving.worker import Worker
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -48,14 +52,14 @@ class Server:
         self._options = options
         metrics = Metrics()
         plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s)
-        self.edge = Edge(plane, self.startup, http_events.naming(environ), options.enable_repository)
+        naming = http_events.naming(environ)
+        self.edge = Edge(plane, self.startup, naming, options.enable_repository, options.max_concurrency)
         budget = http_body.Budget(options.max_buffered_bytes)
         self._observers = observers.build(options, environ, metrics.registry)
         self.connections = Connections(self._observers.around(self.edge), _limits(options), budget)
         self._metrics = metrics
-        self._wires = [Port(self.connections, http2=self._http2)]
-        if options.grpc_port:
-            self._wires.append(Port(self.connections, http2=self._http2))
+        self._ports = _ports(options, environ)
+        self._wires = [Port(self.connections, http2=self._http2) for _ in self._ports]
         self._grpc: Opener | None = None
         self._predictor = _predictor(models, options)
         self._port: int | None = None
@@ -88,13 +92,13 @@ class Server:
         self._metrics.import_s.set(self.startup.import_ms / 1000)
         self._metrics.load_s.set(self.startup.load_ms / 1000)
 
-    async def listen(self) -> None:
-        """Accept connections. Raises ``listening.ListenError``."""
+    async def listen(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Accept connections, on ``sockets`` where they were bound before. Raises ``listening.ListenError``."""
         await self._observers.start()
-        ports = (self._options.http_port, self._options.grpc_port)
+        given = sockets or [None] * len(self._ports)
         numbers = [
-            await wire.listen(self._options.http_address, port)
-            for wire, port in zip(self._wires, ports, strict=False)
+            await wire.listen(self._options.http_address, port, bound)
+            for wire, port, bound in zip(self._wires, self._ports, given, strict=True)
         ]
         self._port = numbers[0]
 
@@ -104,6 +108,13 @@ class Server:
         if self._port is None:
             raise RuntimeError("the server does not listen")
         return self._port
+
+    def report(self) -> list[Any]:
+        """This process's metrics, for the page of several workers."""
+        from wakeful.serving import worker_pages
+
+        self._metrics.in_flight.set(self.edge.flights.count)
+        return worker_pages.report(self._metrics.registry)
 
     async def drain(self) -> bool:
         """Fail readiness, serve what still comes until a moment without any, close. True if all of it ended.
@@ -128,12 +139,15 @@ class Server:
         return has_ended
 
 
-async def run(server: Server, ignored: Sequence[str]) -> int:
-    """Load, listen, wait for a signal, drain. The exit status."""
+async def run(server: Server, ignored: Sequence[str], worker: Worker | None = None) -> int:
+    """Load, listen, wait for a signal, drain. The exit status. As one of several ``worker``s: listen when all have loaded."""
     try:
         await server.load()
         stop = lifecycle.stop_event()
-        await server.listen()
+        if worker is not None:
+            server.edge.all_pages = worker.pages
+            await worker.may_listen(server.report)
+        await server.listen(worker.sockets if worker else ())
     except (LoadError, listening.ListenError) as error:
         return fail(str(error))
     log.info(
@@ -142,12 +156,15 @@ async def run(server: Server, ignored: Sequence[str]) -> int:
         port=server.port,
         import_ms=round(server.startup.import_ms, 1),
         load_ms=round(server.startup.load_ms, 1),
+        **({"worker": worker.place} if worker else {}),
         **({"flags_without_effect": list(ignored)} if ignored else {}),
     )
     await stop.wait()
     log.info("draining", in_flight=server.edge.flights.count)
     if not await server.drain():
         log.warning("drain ended early", in_flight=server.edge.flights.count)
+    if worker is not None:
+        worker.close()
     return 0
 
 
@@ -160,11 +177,20 @@ def _predictor(models: Sequence[Model], options: Settings) -> Any:
     return predictor_client.connect(models, options)
 
 
+def _ports(options: Settings, environ: Mapping[str, str]) -> list[int]:
+    """The REST port first; then ``--grpc_port``, and the port that Knative says it calls. Each speaks everything."""
+    named = environ.get("PORT", "") if "K_REVISION" in environ else ""
+    more = [options.grpc_port, int(named) if named.isdigit() else 0]
+    return [options.http_port, *dict.fromkeys(port for port in more if port not in (0, options.http_port))]
+
+
 def _limits(options: Settings) -> Limits:
     return Limits(
         body_bytes=options.max_body_bytes,
         body_timeout_s=options.body_timeout_s,
         idle_timeout_s=options.timeout_keep_alive,
+        connections=options.max_connections,
+        compress_min_bytes=options.compress_min_bytes,
     )
 
 
@@ -190,19 +216,37 @@ def serve_with(
 
 def _run_settings(make: Callable[[S], Sequence[Model]], given: S, ignored: Sequence[str]) -> int:
     options = settings.in_pod(given, os.environ)
-    server_of: Callable[[], Server] = lambda: Server(make(options), options, os.environ)  # noqa: E731
+
+    def one(worker: Worker | None = None) -> int:
+        def server_of() -> Server:
+            return Server(make(options), options, os.environ)
+
+        try:
+            return lifecycle.run(_start(server_of, ignored, worker))
+        except settings.SettingsError as error:
+            return fail(str(error), EXIT_USAGE)
+
+    return one() if options.workers == 1 else _several(options, one)
+
+
+def _several(options: Settings, one: Callable[[Worker], int]) -> int:
+    """``options.workers`` processes that each do ``one``."""
+    from wakeful.serving import workers
+
+    ports = _ports(options, os.environ)
     try:
-        return lifecycle.run(_start(server_of, ignored))
-    except settings.SettingsError as error:
-        return fail(str(error), EXIT_USAGE)
+        sockets = workers.bind(options.http_address, ports)
+    except listening.ListenError as error:
+        return fail(str(error))
+    return workers.Supervisor(options.workers, one, sockets, options.drain_s).run()
 
 
-async def _start(make: Callable[[], Server], ignored: Sequence[str]) -> int:
+async def _start(make: Callable[[], Server], ignored: Sequence[str], worker: Worker | None) -> int:
     try:
         server = make()
     except LoadError as error:
         return fail(str(error))
-    return await run(server, ignored)
+    return await run(server, ignored, worker)
 
 
 def fail(sentence: str, status: int = EXIT_FAILED) -> int:

@@ -38,16 +38,25 @@ class Settings:
     """Largest message to a gRPC client; then RESOURCE_EXHAUSTED."""
     http_address: str = "0.0.0.0"
     """Address to listen on. All of them, because a pod's probes come from outside; one machine sets 127.0.0.1."""
+    workers: int = 1
+    """Processes that serve, each with its own copy of every model. For Python code that needs more than one core."""
     max_threads: int = 4
     """Threads for sync model code."""
     max_queue: int = 256
     """Requests that may wait for a thread; at the bound the answer is 503 with Retry-After."""
+    max_concurrency: int = 0
+    """Inference requests answered at one moment, waiting ones and streams included; then 503 with Retry-After. 0: the
+    two bounds above alone. Hard, as ``containerConcurrency`` is; on a cluster Knative queues in front of it."""
+    max_connections: int = 10_000
+    """Connections at one moment; the next one hears 503 and is closed."""
     request_timeout_s: float = 300.0
     """Seconds a request may take from admission to answer; then 504. Knative's own default."""
     max_body_bytes: int = 64 * 1024 * 1024
     """Largest request body, counted after decompression; then 413."""
     max_buffered_bytes: int = 512 * 1024 * 1024
     """All request bodies held at one moment; then 503."""
+    compress_min_bytes: int = 64 * 1024
+    """JSON and text answers from here on are compressed for clients that say Accept-Encoding; 0: none."""
     body_timeout_s: float = 60.0
     """Seconds a client may take to send its body; then 408."""
     timeout_keep_alive: int = 65
@@ -74,7 +83,7 @@ class Settings:
 
 IGNORED = frozenset(
     {
-        "workers", "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
+        "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
         "configure_logging", "protocol", "enable_predictor_health_check", "nthread",
     }
 )  # fmt: skip
@@ -85,6 +94,13 @@ BARE = frozenset(
 )
 """Booleans that may stand without a value."""
 
+
+ZERO_IS_A_VALUE = frozenset(
+    {
+        "http_port", "grpc_port", "max_queue", "max_concurrency", "compress_min_bytes", "nthread",
+        "predictor_request_retries",
+    }
+)  # fmt: skip
 
 S = TypeVar("S", bound=Settings)
 
@@ -170,13 +186,7 @@ def _convert(name: str, value: str, kind: type) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise SettingsError(f"--{name} takes {wanted}, got {value!r}") from None
-    low = (
-        0
-        if name in ("http_port", "max_queue", "nthread", "predictor_request_retries")
-        else 1
-        if kind is int
-        else 0.0
-    )
+    low = 0 if name in ZERO_IS_A_VALUE else 1 if kind is int else 0.0
     high = 65535 if name in ("http_port", "grpc_port") else 2**53
     if not low <= number <= high:
         raise SettingsError(f"--{name} must be from {low} to {high}, got {value!r}")

@@ -136,8 +136,8 @@ def test_wrong_flags_end_with_one_sentence(flags: tuple[str, ...], words: str) -
 def test_flags_last_wins_and_a_missing_value_is_named(folder: Path) -> None:
     from wakeful.serving import settings
 
-    parsed = settings.parse(["--http_port=1", "--http-port", "2", "--workers=3", "--enable_docs_url"])
-    assert (parsed.settings.http_port, parsed.ignored) == (2, ("workers", "enable_docs_url"))
+    parsed = settings.parse(["--http_port=1", "--http-port", "2", "--nthread=3", "--enable_docs_url"])
+    assert (parsed.settings.http_port, parsed.ignored) == (2, ("nthread", "enable_docs_url"))
     with pytest.raises(settings.SettingsError, match="needs a value"):
         settings.parse(["--model_name"])
     with pytest.raises(settings.SettingsError, match="true or false"):

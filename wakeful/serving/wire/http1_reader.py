@@ -114,12 +114,13 @@ class Reader:
             if not data:
                 return
         self._since += len(data)
+        ended = self._ended
         self._parse(data)
         if self.body is not None:
             self._bound_framing(len(data))
         elif self._url or self._head_bytes:
             self._bound_head(len(data))
-        elif self._head and self._ended == 1 and not self.is_done:
+        elif self._head and self._ended == 1 and ended == 0 and not self.is_done:
             self._find_boundary()
 
     def _read_known(self, data: bytes) -> bytes:
