@@ -103,6 +103,8 @@ class HuggingFaceModel(OpenAIModel):
         answers = await self._pool.run(partial(self._encoder.answers, texts))
         if isinstance(payload, InferRequest):
             return InferResponse([_tensor(answers)])
+        if self._loaded is not None and self._loaded.task is TaskName.TOKEN:
+            return {"predictions": [[labels] for labels in answers]}  # KServe's answer: a list of one row a text
         return {"predictions": answers}
 
 
