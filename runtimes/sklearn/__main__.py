@@ -2,7 +2,7 @@
 
 Started by the node (plainly, or forked from a server that has imported ``runtimes.sklearn.model`` and
 ``wakeful.serving.server``) and by a kubelet. Environment: ``PREDICT_PROBA``, ``WAKEFUL_PICKLE``,
-``WAKEFUL_STARTED_AT``, ``CE_TYPE``, ``CE_SOURCE``, ``CE_MERGE``.
+``WAKEFUL_STARTED_AT``, ``WAKEFUL_EAGER_IMPORTS``, ``CE_TYPE``, ``CE_SOURCE``, ``CE_MERGE``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtimes.sklearn.model import SklearnModel
-from wakeful.serving import server
+from runtimes import imports
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
+    imports.defer(os.environ)  # before anything imports scikit-learn
+    from runtimes.sklearn.model import SklearnModel
+    from wakeful.serving import server
 
     def make(settings: server.Settings) -> list[SklearnModel]:
         return [SklearnModel(settings.model_name, Path(settings.model_dir), os.environ)]

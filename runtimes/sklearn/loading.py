@@ -23,7 +23,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 
 from runtimes import code_bearing, model_file
 from wakeful.core.api.code_bearing import PICKLES, Policy
-from wakeful.kit import logs
+from wakeful.kit import deferred, logs
 from wakeful.serving.model import LoadError
 
 SAFE = (".skops",)
@@ -56,7 +56,7 @@ def load(path: Path, policy: Policy) -> Any:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InconsistentVersionWarning)
-            estimator = joblib.load(path)
+            estimator = _read(path)
     except (MemoryError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -65,6 +65,18 @@ def load(path: Path, policy: Policy) -> Any:
         text = " ".join(str(message.message).split())[:300]
         log.warning("model made with another scikit-learn", file=path.name, detail=text)
     return _checked(path, estimator)
+
+
+def _read(path: Path) -> Any:
+    """What the file holds. Imports that fail are tried again with nothing deferred: our table may be wrong."""
+    try:
+        return joblib.load(path)
+    except (ImportError, AttributeError, TypeError) as error:
+        if not deferred.stop():
+            raise
+        estimator = joblib.load(path)
+        log.warning("model loads only without deferred imports", file=path.name, detail=str(error)[:300])
+        return estimator
 
 
 def _load_skops(path: Path) -> Any:

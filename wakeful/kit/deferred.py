@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib._bootstrap
+import importlib._bootstrap_external
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,9 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from threading import get_ident
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, SupportsIndex, cast
 
+_IMPORT_ITSELF = frozenset((importlib._bootstrap.__name__, importlib._bootstrap_external.__name__))
 _bootstrap: Any = importlib._bootstrap  # for the locks that `import` itself takes
 
 OFF = "WAKEFUL_EAGER_IMPORTS"
@@ -51,6 +53,10 @@ class Table:
     """Deferred modules, each with the names that have stand-ins."""
     packages: frozenset[str] = frozenset()
     """Open packages; the names of those that are in ``modules`` too have stand-ins."""
+    free: frozenset[str] = frozenset()
+    """Submodules of deferred modules that may be imported without them."""
+    homes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Deferred modules and open packages, each with names that are taken from a submodule, which is named after them."""
     predicates: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Deferred modules, each with its narrow predicates of one argument."""
     plain_types_of: frozenset[str] = frozenset()
@@ -113,7 +119,7 @@ class _Finder:
                 spec.loader = _Loader(spec.loader, self._table)  # type: ignore[assignment]
             return spec
         parent = name.rpartition(".")[0]
-        if parent not in self._table or parent in self._table.packages:
+        if parent not in self._table or parent in self._table.packages or name in self._table.free:
             return None
         loader = _plain(sys.modules[parent], "__loader__")
         if isinstance(loader, _Loader) and loader.runner is None:
@@ -149,7 +155,7 @@ class _Loader:
         """Run the module, unless that was done or this thread is doing it."""
         name = str(_plain(module, "__name__"))
         parent = name.rpartition(".")[0]
-        if parent in self._table and parent not in self._table.packages:
+        if parent in self._table and parent not in self._table.packages and name not in self._table.free:
             run(sys.modules[parent])
         lock = _bootstrap._ModuleLockManager(name)
         try:
@@ -179,8 +185,10 @@ class _Loader:
         """What ``name`` of the module is without running it; ``_NONE`` where that cannot be said."""
         mine, table = str(_plain(module, "__name__")), self._table
         path = f"{mine}.{name}"
-        if path in table:
+        if path in table or path in table.free:
             return import_module(path)
+        if name in table.homes.get(mine, ()):
+            return getattr(import_module(f"{mine}.{table.homes[mine][name]}"), name)
         is_predicate = name in table.predicates.get(mine, ())
         if is_predicate or name in table.modules.get(mine, ()):
             caller, is_import = _caller()
@@ -199,7 +207,8 @@ class _Loader:
 
     def _of_package(self, package: ModuleType, path: str, name: str) -> Any:
         if self._exports is None:
-            self._exports = _exports(package.__name__, self._inner.get_source(package.__name__) or "")
+            mine = package.__name__
+            self._exports = _exports(mine, self._inner.get_source(mine) or "")
         source, its_name = self._exports.get(name, ("", ""))
         if source:
             module = import_module(source)
@@ -295,7 +304,19 @@ class _StandIn:
     def __doc__(self) -> str | None:  # type: ignore[override]
         return cast("str | None", _real(self._module, self._name).__doc__)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    @property  # type: ignore[misc]
+    def __class__(
+        self,
+    ) -> Any:  # a stand-in for a class is an instance of type, for whoever asks by isinstance
+        return _real(self._module, self._name).__class__
+
+    def __copy__(self) -> Any:
+        return _real(self._module, self._name)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _real(self._module, self._name)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return _real, (self._module, self._name)
 
     def __repr__(self) -> str:
@@ -337,7 +358,7 @@ def _exports(package: str, source: str) -> dict[str, tuple[str, str]]:
 def _caller() -> tuple[str, bool]:
     """The top-level package of the code that asks a deferred module for a name, and whether it is a module's own level."""
     frame = sys._getframe(3)
-    while frame.f_back is not None and frame.f_globals is _bootstrap.__dict__:
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _IMPORT_ITSELF:
         frame = frame.f_back
     package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
     return package, frame.f_code.co_name == "<module>"

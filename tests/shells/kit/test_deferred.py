@@ -31,6 +31,7 @@ TREE = {
     "dl_open/_two.py": "import dl_log; dl_log.ran.append('two')\nclass Two:\n    pass\n",
     "dl_open/plain.py": "import dl_log; dl_log.ran.append('plain')\n",
     "dl_open/_circle.py": "from dl_open.circled import A\nB = 2\n",
+    "dl_tools/small.py": "import dl_log; dl_log.ran.append('small')\nWIDTH = 4\n",
     "dl_user/__init__.py": "from dl_tools import add, Base\nimport dl_tools\nsame = add\n"
     "def limit():\n    return dl_tools.limit\ndef frame(x):\n    return dl_tools.is_frame(x)\n",
     "dl_user/child.py": "from dl_tools import Base\nclass Child(Base):\n    pass\n",
@@ -39,6 +40,8 @@ TREE = {
 TABLE = deferred.Table(
     modules={"dl_tools": frozenset({"add", "Base"}), "dl_tools.broken": frozenset()},
     packages=frozenset({"dl_open"}),
+    free=frozenset({"dl_tools.small"}),
+    homes={"dl_tools": {"WIDTH": "small"}},
     predicates={"dl_tools": frozenset({"is_frame"})},
     plain_types_of=frozenset({"builtins"}),
     importers=frozenset({"dl_user"}),
@@ -78,6 +81,12 @@ def test_a_submodule_runs_its_package_first_and_once(ran: list[str]) -> None:
     assert part.__spec__.loader is part.__loader__
 
 
+def test_a_free_submodule_and_what_is_at_home_there_do_without_the_package(ran: list[str]) -> None:
+    assert importlib.import_module("dl_tools").WIDTH == 4
+    assert importlib.import_module("dl_tools.small").WIDTH == 4
+    assert ran == ["small"]
+
+
 def test_a_stand_in_is_the_real_object_in_all_but_cost(ran: list[str]) -> None:
     user = importlib.import_module("dl_user")
     assert ran == []
@@ -92,6 +101,9 @@ def test_a_stand_in_is_the_real_object_in_all_but_cost(ran: list[str]) -> None:
     assert pickle.loads(pickle.dumps(user.Base)) is real.Base
     assert isinstance(real.Base(), user.Base)
     assert issubclass(real.Base, user.Base)
+    assert isinstance(user.Base, type)
+    assert isinstance(user.add, types.FunctionType)
+    assert copy.copy(user.Base) is real.Base
     assert user.Base.kind == "base"
 
 
