@@ -23,6 +23,7 @@ from wakeful.serving.registry import Entry
 BINARY = "application/octet-stream"
 BINARY_HEADER = oip_binary.HEADER.lower()
 Encode = Callable[[Context, Any], Reply]
+_NONE: set[str] = set()
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
 
@@ -55,19 +56,33 @@ def is_long(request: Request) -> bool:
 
 def respond(entry: Entry, request: oip.InferRequest, result: Any) -> oip.InferResponse:
     """The model's answer to a decoded request, outputs selected and in JSON-able form where asked. Raises ``FailureError``."""
-    response = as_response(result, entry.model.name)
-    response.model_name = entry.model.name
+    return _selected(entry, request, result)[0]
+
+
+def _selected(entry: Entry, request: oip.InferRequest, result: Any) -> tuple[oip.InferResponse, set[str]]:
+    """The answer, and which of its outputs go out in binary form; the others are in a form that JSON can carry."""
+    from wakeful.core.protocol.arrays import plain
+
+    name = entry.model.name
+    response = as_response(result, name)
+    response.model_name = name
     response.id = request.id or response.id or ids.answer_id()
+    if not request.outputs and not request.parameters:
+        response.outputs = [plain(tensor) for tensor in response.outputs]
+        return response, _NONE
     response.outputs = oip.select_outputs(request, response)
-    return _plain(response, oip_binary.binary_names(request, response.outputs))
+    names = oip_binary.binary_names(request, response.outputs)
+    response.outputs = [tensor if tensor.name in names else plain(tensor) for tensor in response.outputs]
+    return response, names
 
 
 def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any) -> Reply:
     """The HTTP answer to ``/v2/models/{m}/infer``."""
-    response = respond(entry, request, result)
-    names = oip_binary.binary_names(request, response.outputs)
+    response, names = _selected(entry, request, result)
     headers = context.response_headers
-    headers.pop("Content-Type", None)
+    if headers:
+        for given in [name for name in headers if name.lower() in ("content-type", BINARY_HEADER)]:
+            del headers[given]
     if not names:
         try:
             content = oip.encode_json(response, response.outputs)
@@ -75,26 +90,20 @@ def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: An
             raise FailureError(
                 FailureKind.INTERNAL, f"the model's answer has no JSON form: {error}"
             ) from error
-        return Reply(200, {**headers, "Content-Type": "application/json"}, content)
-    from wakeful.serving import arrays
+        headers["Content-Type"] = "application/json"
+        return Reply(200, headers, content)
+    from wakeful.core.protocol.arrays import raw_view
 
-    raw = {tensor.name: arrays.raw_view(tensor) for tensor in response.outputs if tensor.name in names}
+    raw = {tensor.name: raw_view(tensor) for tensor in response.outputs if tensor.name in names}
     buffers, length = oip_binary.encode(response, response.outputs, raw)
-    return Reply(200, {**headers, "Content-Type": BINARY, BINARY_HEADER: str(length)}, buffers)
-
-
-def _plain(response: oip.InferResponse, binary: set[str]) -> oip.InferResponse:
-    """``response`` with data that its encoder can carry: lists stay, arrays become contiguous, bytes become text."""
-    from wakeful.serving import arrays
-
-    response.outputs = [
-        tensor if tensor.name in binary else arrays.plain(tensor) for tensor in response.outputs
-    ]
-    return response
+    headers["Content-Type"], headers[BINARY_HEADER] = BINARY, str(length)
+    return Reply(200, headers, buffers)
 
 
 def as_response(result: Any, model: str) -> oip.InferResponse:
     """What a model answered, as an ``InferResponse``; gRPC's edge calls it too. Raises ``FailureError``."""
+    if type(result) is oip.InferResponse:
+        return result
     match result:
         case oip.InferResponse():
             return result

@@ -64,7 +64,11 @@ class TabularModel(Model):
             return matrix
         if isinstance(payload, bytes):  # this server has no meaning for anything but JSON
             payload = v1.decode_object(payload)
-        matrix = tabular_rows.of_rows(v1.rows(payload), self.names)
+        return self.matrix_of_rows(v1.rows(payload))
+
+    def matrix_of_rows(self, rows: list[Any]) -> Any:
+        """The matrix of V1 rows. Raises ``InvalidError``."""
+        matrix = tabular_rows.of_rows(rows, self.names)
         self._check_width(matrix.shape, '"instances"')
         return matrix
 
@@ -95,16 +99,22 @@ class MatrixBatching:
         self._model = model
 
     def part(self, payload: Any, context: Context) -> Part | None:
-        if not isinstance(payload, InferRequest):
-            if type(payload) is not dict or _elements(v1.rows(payload)) > MAX_PART_ELEMENTS:
+        if type(payload) is dict:
+            rows = v1.rows(payload)
+            if _elements(rows) > MAX_PART_ELEMENTS:
                 return None
-        elif type(payload.inputs[0].data) is list and payload.inputs[0].size > MAX_PART_ELEMENTS:
+            matrix = self._model.matrix_of_rows(rows)
+        elif isinstance(payload, InferRequest):
+            first = payload.inputs[0]
+            if type(first.data) is list and first.size > MAX_PART_ELEMENTS:
+                return None
+            matrix = self._model.matrix(payload)
+        else:
             return None
-        matrix = self._model.matrix(payload)
         if type(matrix) is not np.ndarray or matrix.ndim < 2 or matrix.dtype.kind not in "fiub":
             return None
-        rows = len(matrix)
-        return Part(payload, matrix, rows, (matrix.dtype, matrix.shape[1:]))
+        shape = matrix.shape
+        return Part(payload, matrix, shape[0], (matrix.dtype, shape[1:]))
 
     def answer(self, parts: Sequence[Part]) -> Sequence[Any]:
         model = self._model

@@ -11,6 +11,7 @@ Invariant: ``to_array`` of a binary tensor is a read-only view of the request's 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,8 @@ def to_array(tensor: oip.Tensor) -> NDArray[Any]:
 
 def _widened(bits: NDArray[Any]) -> NDArray[Any]:
     """float32 of bfloat16 bits: they are its upper half."""
-    return (bits.astype("<u4") << np.uint32(16)).view("<f4")
+    wide: NDArray[Any] = bits.astype("<u4") << np.uint32(16)
+    return wide.view("<f4")
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
@@ -94,7 +96,9 @@ def from_array(name: str, array: NDArray[Any], datatype: str | None = None) -> o
     """A tensor of ``array``, in its own datatype or (converted) in the one given. The array is kept, not copied."""
     kind = datatype or datatype_of(array)
     wanted = DTYPES[kind]
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat: NDArray[Any] = array if array.ndim == 1 else array.reshape(-1)
+    if not flat.flags.c_contiguous:
+        flat = np.ascontiguousarray(flat)
     if kind == "BF16":
         flat = flat.view("<u2") if flat.dtype.name == "bfloat16" else _narrowed(flat)
     elif kind != "BYTES" and flat.dtype != wanted:
@@ -128,6 +132,8 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
     Raises ``InvalidError`` for infinities and for BYTES that are no UTF-8: ask for those in binary form.
     """
     data = tensor.data
+    if type(data) is np.ndarray and _is_plain(tensor.datatype, data):
+        return tensor
     if isinstance(data, bytes | memoryview):
         data = np.frombuffer(data, dtype=DTYPES[tensor.datatype])
     if isinstance(data, np.ndarray):
@@ -144,6 +150,13 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
     elif tensor.datatype in ("FP32", "FP64") and np.isinf(_numbers(data)).any():
         raise oip.no_json_form(tensor, "Infinity")
     return oip.Tensor(tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters)
+
+
+def _is_plain(datatype: str, data: NDArray[Any]) -> bool:
+    """Whether an array is what JSON takes already: flat, in this machine's byte order, and finite as a whole."""
+    if data.ndim != 1 or data.dtype != DTYPES[datatype] or datatype in BITS or not data.flags.c_contiguous:
+        return False
+    return data.dtype.kind != "f" or math.isfinite(float(np.add.reduce(data)))
 
 
 def _numbers(data: Any) -> Any:

@@ -154,6 +154,34 @@ def complete_inputs(request: InferRequest) -> None:
 
 def from_object(value: Any) -> InferRequest:
     """A request from a parsed body. ``Tensor.data`` stays as it was sent (None where absent): see ``complete_json``."""
+    if type(value) is dict and value.keys() <= _PLAIN_REQUEST and type(value.get("inputs")) is list:
+        inputs = value["inputs"]
+        if len(inputs) == 1 and (tensor := _plain_input(inputs[0])) is not None:
+            return InferRequest([tensor])
+    return _from_any(value)
+
+
+_PLAIN_REQUEST = frozenset({"inputs"})
+_PLAIN_INPUT = frozenset({"name", "shape", "datatype", "data"})
+
+
+def _plain_input(raw: Any) -> Tensor | None:
+    """The tensor of an input as most are: the four members and nothing odd about them. None: look closer."""
+    if type(raw) is not dict or raw.keys() != _PLAIN_INPUT:
+        return None
+    name, shape, datatype, data = raw["name"], raw["shape"], raw["datatype"], raw["data"]
+    if type(name) is not str or type(shape) is not list or type(data) is not list or not name:
+        return None
+    if type(datatype) is not str or datatype not in ELEMENT_BYTES or not 0 < len(shape) <= MAX_DIMENSIONS:
+        return None
+    for size in shape:
+        if type(size) is not int or not 1 <= size < 2**63:
+            return None
+    return Tensor(name, tuple(shape), datatype, data)
+
+
+def _from_any(value: Any) -> InferRequest:
+    """As ``from_object``, for every form a request may have. Raises ``InvalidError`` or ``SchemaError``."""
     if not isinstance(value, dict):
         raise SchemaError(
             [SchemaIssue(("body",), f"should be an object, got {type_name(value)}", "dict_type")]
@@ -234,17 +262,19 @@ def _check_shape(tensor: Tensor) -> None:
 
 def complete_json(tensor: Tensor) -> None:
     """Make a tensor's JSON ``data`` flat and check count and elements. Raises ``InvalidError`` naming the tensor."""
-    name = shown(tensor.name)
     if tensor.datatype in BINARY_ONLY:
         raise InvalidError(
-            f"input {name} is {tensor.datatype}, which JSON cannot carry: send it in binary form, or as FP32"
+            f"input {shown(tensor.name)} is {tensor.datatype}, which JSON cannot carry: send it in binary form, or as FP32"
         )
-    flat: list[Any] = oip_elements.flatten(tensor.data, name)
+    flat: list[Any] = tensor.data
+    if flat and type(flat[0]) is list:
+        flat = oip_elements.flatten(flat, shown(tensor.name))
     if len(flat) != tensor.size:
         raise InvalidError(
-            f"input {name}: shape {shown(list(tensor.shape))} holds {tensor.size} elements, data has {len(flat)}"
+            f"input {shown(tensor.name)}: shape {shown(list(tensor.shape))} holds {tensor.size} elements, "
+            f"data has {len(flat)}"
         )
-    oip_elements.check(flat, tensor.datatype, name)
+    oip_elements.check(flat, tensor.datatype, tensor.name)
     tensor.data = flat
 
 

@@ -28,6 +28,7 @@ INTEGER_RANGES = {
 }
 FP32_MAX = 3.4028234663852886e38
 _NAN = float("nan")
+_NUMBERS = {int, float}
 
 
 def flatten(data: list[Any], name: str) -> list[Any]:
@@ -51,6 +52,9 @@ def flatten(data: list[Any], name: str) -> list[Any]:
 def check(flat: list[Any], datatype: str, name: str) -> None:
     """Refuse elements that ``datatype`` cannot hold. Whole floats become integers in place. Raises ``InvalidError``."""
     types = set(map(type, flat))
+    if datatype == "FP64" and types <= _NUMBERS:
+        return
+    name = shown(name)
     if datatype == "BYTES":
         _expect(flat, types, {str}, datatype, name)
     elif datatype == "BOOL":
