@@ -20,7 +20,7 @@ from wakeful.kit import logs
 from wakeful.kit.http2 import heads
 from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import Fields, RequestHead
-from wakeful.kit.http2.stream import Stream
+from wakeful.kit.http2.stream import Stream, answer
 from wakeful.serving import grpc_messages, grpc_status, ids
 from wakeful.serving.exchange import Headers
 from wakeful.serving.grpc_messages import Buffer, Unframer
@@ -232,7 +232,7 @@ class UnaryCall(GrpcCall):
         metadata = self._context.response_headers if self._context is not None else NOTHING
         self._over(200)
         if len(framed) == 2 and len(framed[1]) < grpc_messages.JOIN_BYTES:
-            self.answer(block, b"".join(framed), grpc_status.ok(metadata))
+            answer(self, block, b"".join(framed), grpc_status.ok(metadata))
             return
         self.start(block)
         for part in framed:

@@ -145,27 +145,6 @@ class Stream:
             return
         self._end()
 
-    def answer(self, block: bytes, body: Buffer, trailers: bytes) -> None:
-        """Headers, one body and trailers, in as few bytes objects as possible: the usual gRPC answer."""
-        connection, size = self.connection, len(body)
-        is_free = not self._pending and not self.is_sent and connection.can_send
-        room = min(self.send_window, connection.send_window, connection.peer_frame_bytes)
-        if not is_free or size > room or len(block) + len(trailers) > frames.DEFAULT_FRAME_BYTES:
-            self.start(block)
-            self.write(body)
-            self.finish(trailers)
-            return
-        number, head = self.number, frames.head
-        start = head(len(block), frames.HEADERS, frames.END_HEADERS, number) + block
-        data = head(size, frames.DATA, 0, number)
-        end = head(len(trailers), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, number) + trailers
-        self.send_window -= size
-        connection.send_window -= size
-        connection.send(start + data)
-        connection.send(body)
-        connection.send(end)
-        self._sent()
-
     def push(self) -> bool:
         """Send what the windows allow, one slice at most. True if there is more that could go now."""
         connection, pending = self.connection, self._pending
@@ -242,3 +221,25 @@ class Stream:
         if self.held_bytes:
             held, self.held_bytes = self.held_bytes, 0
             self.connection.credit(held)
+
+
+def answer(stream: Stream, block: bytes, body: Buffer, trailers: bytes) -> None:
+    """Headers, one body and trailers, in as few bytes objects as possible: the usual gRPC answer."""
+    connection, size = stream.connection, len(body)
+    is_free = not stream._pending and not stream.is_sent and connection.can_send
+    room = min(stream.send_window, connection.send_window, connection.peer_frame_bytes)
+    if not is_free or size > room or len(block) + len(trailers) > frames.DEFAULT_FRAME_BYTES:
+        stream.start(block)
+        stream.write(body)
+        stream.finish(trailers)
+        return
+    number, head = stream.number, frames.head
+    start = head(len(block), frames.HEADERS, frames.END_HEADERS, number) + block
+    data = head(size, frames.DATA, 0, number)
+    end = head(len(trailers), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, number) + trailers
+    stream.send_window -= size
+    connection.send_window -= size
+    connection.send(start + data)
+    connection.send(body)
+    connection.send(end)
+    stream._sent()
