@@ -107,8 +107,6 @@ def new_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Callab
     yield make
     for name in made:
         kube.kubectl("delete", "namespace", name, "--wait=false", check=False)
-        # no traffic is left to drain: a pod that was still starting would use up its grace of 300 s
-        kube.kubectl("delete", "pod", "--all", "-n", name, "--grace-period=1", "--wait=false", check=False)
     # not the namespaces themselves: a claim's protection may keep one for minutes after its last pod
     until(
         lambda: [f"{kind} in {name}" for name in made for kind in LAST_TO_GO if kube.items(kind, name)],

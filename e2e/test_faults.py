@@ -163,6 +163,26 @@ def test_node_agent_restarted(healthy: Healthy, kube: Kube, namespace: str) -> N
     healthy.until_only(word + "+")
 
 
+def test_pod_deleted_while_its_program_starts(healthy: Healthy, kube: Kube, namespace: str) -> None:
+    """It goes at once, not after Knative's grace of five minutes, although its program handles no signal yet."""
+    container = manifests.container(healthy.access.python_image, "starts")
+    kube.apply(manifests.inference_service(namespace, "slow", {"minReplicas": 1, "containers": [container]}))
+
+    def started() -> list[str]:
+        pods = kube.items("Pod", namespace, "serving.kserve.io/inferenceservice=slow")
+        return [
+            pod["metadata"]["name"]
+            for pod in pods
+            for one in pod.get("status", {}).get("containerStatuses", [])
+            if one["name"] == "kserve-container" and "running" in one["state"]
+        ]
+
+    name = until(started, SETTLE_S, "its container to run")[0]
+    kube.kubectl("delete", "isvc", "slow", "-n", namespace)
+    kube.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
+    until(lambda: kube.find("Pod", namespace, name) is None, SETTLE_S, "the pod to go")
+
+
 @pytest.mark.timeout(POWER_LIMIT_S)
 def test_power_cut(healthy: Healthy, kube: Kube, namespace: str) -> None:
     """Every process dies at once: what was acknowledged a moment before holds, what was going goes."""
