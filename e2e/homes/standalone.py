@@ -62,7 +62,7 @@ class StandaloneHome:
             until(is_ready, START_S, "`wakeful up` to be ready")
         except AssertionError as error:
             raise HomeError(f"{error}\n{log_path.read_text()}\n{self.diagnose()}") from error
-        self._shorten_grace()
+        self._set_times()
         return Access(
             self._layout.kubeconfig, f"http://127.0.0.1:{self._ports[0]}", "127.0.0.1", "python:3.11"
         )
@@ -144,13 +144,14 @@ class StandaloneHome:
             tails.append(f"--- {path.name}: warnings and errors\n" + "\n".join(loud)[-LOG_TAIL_BYTES:])
         return "\n".join(tails)
 
-    def _shorten_grace(self) -> None:
-        """The last pod is kept for 6 s, not 30 s: what `hack/cluster` sets too, so that scenarios end in time."""
-        grace = json.dumps({"data": {"scale-to-zero-grace-period": "6s"}})
+    def _set_times(self) -> None:
+        """What `hack/cluster` sets too: the last pod is kept for 6 s, not 30 s; a service may begin without a pod."""
+        data = {"scale-to-zero-grace-period": "6s", "allow-zero-initial-scale": "true"}
+        settings = json.dumps({"data": data})
         command = ["kubectl", "patch", "configmap", "config-autoscaler", "-n", "knative-serving"]
         environment = {**os.environ, "KUBECONFIG": str(self._layout.kubeconfig)}
         subprocess.run(
-            [*command, "--type=merge", "-p", grace],
+            [*command, "--type=merge", "-p", settings],
             env=environment,
             check=True,
             timeout=30,

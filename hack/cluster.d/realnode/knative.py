@@ -65,6 +65,7 @@ CONFIG = {
         "stable-window": "6s",  # the shortest that Knative takes
         "scale-to-zero-grace-period": "6s",
         "scale-to-zero-pod-retention-period": "0s",
+        "allow-zero-initial-scale": "true",  # for many services at once that need no pod each
     },
     # A restarted node's controllers wait for the leases of their former selves: 30 s instead of 60.
     "config-leader-election": {"lease-duration": "30s", "renew-deadline": "20s", "retry-period": "5s"},
