@@ -63,6 +63,7 @@ class InferenceService:
     def _infer(self, call: UnaryCall) -> None:
         call.model = UNKNOWN
         self.server.begin_inference()
+        self.server.check_inference()
         if len(call.message) >= http_v2.LARGE_BYTES:
             call.reply_later(self._infer_aside(call))
             return

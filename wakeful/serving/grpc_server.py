@@ -91,8 +91,12 @@ class GrpcServer:
         self.open_streams += call.prepared.method.is_stream
 
     def begin_inference(self) -> None:
-        """An inference request has begun: a drain waits for it."""
+        """An inference request has begun: a drain waits for it. ``end_inference`` must follow."""
         self._flights.enter()
+
+    def check_inference(self) -> None:
+        """Whether it is within the limit of requests at once. Raises ``FailureError`` (overloaded)."""
+        self._flights.check()
 
     def end_inference(self, model: str, status: int) -> None:
         """It has ended."""

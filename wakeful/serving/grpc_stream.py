@@ -75,6 +75,7 @@ class StreamInfer:
         name, status = UNKNOWN, 499
         service.server.begin_inference()
         try:
+            service.server.check_inference()
             if len(content) >= http_v2.LARGE_BYTES:
                 incoming = await service.plane.aside(partial(oip_proto.decode, content))
             else:

@@ -77,6 +77,16 @@ async def test_overload_says_when_to_come_back(rig: Any, infer: Any) -> None:
     assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "2000"
 
 
+async def test_requests_at_once_are_limited_as_over_http(start: Any, infer: Any) -> None:
+    rig = await start(max_concurrency=1)
+    waiting = rig.method("ModelInfer")(infer(do="wait"))
+    await until(lambda: len(rig.model.seen) == 1)
+    error = await failure(rig.method("ModelInfer")(infer()))
+    assert error.code() is CODE.RESOURCE_EXHAUSTED and "max_concurrency" in (error.details() or "")
+    rig.model.gate.set()
+    assert (await waiting).model_name == "m"
+
+
 async def test_unknown_method_is_named(rig: Any) -> None:
     error = await failure(rig.channel.unary_unary("/inference.GRPCInferenceService/Dance")(b""))
     assert error.code() is CODE.UNIMPLEMENTED and "Dance" in (error.details() or "")
