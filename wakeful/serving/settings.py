@@ -155,6 +155,11 @@ def in_pod(settings: S, environ: Mapping[str, str]) -> S:
         changes["http_port"] = int(port)
     if environ.get("WAKEFUL_HTTP_ADDRESS") and settings.http_address == Settings().http_address:
         changes["http_address"] = environ["WAKEFUL_HTTP_ADDRESS"]
+    if (
+        environ.get("WAKEFUL_PREDICTOR_PROTOCOL")
+        and settings.predictor_protocol == Settings().predictor_protocol
+    ):
+        changes["predictor_protocol"] = environ["WAKEFUL_PREDICTOR_PROTOCOL"]  # the controller knows it
     return replace(settings, **changes)
 
 

@@ -1,0 +1,29 @@
+"""``python -m runtimes.explainer --method shap --predictor_host HOST``: explain another server's predictions. Composition only.
+
+Started as the ``explainer`` component of an InferenceService (the controller adds ``--model_name``, ``--predictor_host``
+and ``--http_port``). Environment: ``WAKEFUL_PREDICTOR_PROTOCOL`` where ``--predictor_protocol`` is not given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from runtimes.explainer.settings import ExplainerSettings
+from wakeful.serving import server
+from wakeful.serving.model import Model
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM; the exit status."""
+
+    def make(settings: ExplainerSettings) -> list[Model]:
+        from runtimes.explainer.model import TabularExplainer
+
+        return [TabularExplainer(settings)]
+
+    return server.serve_with(make, sys.argv[1:] if argv is None else argv, ExplainerSettings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

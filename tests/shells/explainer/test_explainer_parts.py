@@ -1,0 +1,76 @@
+"""The explainer without its libraries: background files, settings, how answers become numbers. No shap, no lime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtimes.explainer import background
+from runtimes.explainer.model import TabularExplainer, _are_numbers
+from runtimes.explainer.settings import ExplainerSettings
+from wakeful import LoadError
+
+
+def test_a_csv_has_names_and_numbers(tmp_path: Path) -> None:
+    (tmp_path / "background.csv").write_text('"a", b\n1,2\n3,4\n\n5,6\n')
+    found = background.load(tmp_path)
+    assert found.names == ("a", "b")
+    assert found.evenly(2).tolist() == [[1, 2], [5, 6]]
+    assert found.evenly(9).tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_a_matrix_names_its_columns_by_place(tmp_path: Path) -> None:
+    np.save(tmp_path / "background.npy", np.ones((2, 3)))
+    assert background.load(tmp_path).names == ("feature 0", "feature 1", "feature 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("", b"", "no background file"),
+        ("background.csv", b"", "cannot be read"),
+        ("background.csv", b"a,b\n1,2\n", "two or more rows"),
+        ("background.csv", b"a,b\n1,2\n1\n", "a row has not 2 columns"),
+        ("background.csv", b"a\nx\ny\n", "cannot be read as a matrix of numbers"),
+        ("background.csv", b"a\nnan\n1\n", "finite"),
+        ("background.csv", b"\xff\xfe", "cannot be read"),
+        ("background.npy", b"junk", "cannot be read"),
+    ],
+)
+def test_a_wrong_background_is_one_sentence(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    if name:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(LoadError, match=words):
+        background.load(tmp_path)
+
+
+def test_a_pickled_matrix_is_never_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "background.npy", np.array([[{}], [{}]], dtype=object), allow_pickle=True)
+    with pytest.raises(LoadError, match="cannot be read"):
+        background.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"method": "tea leaves"}, "it takes shap, lime"), ({}, "give --predictor_host")],
+)
+def test_wrong_settings_are_one_sentence(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(LoadError, match=words):
+        TabularExplainer(ExplainerSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("answers", "are_numbers"),
+    [
+        ([0, 1, 2, 1], False),
+        (["a", "b"], False),
+        ([0.5, 1.0], True),
+        (list(range(60)), True),
+        ([True, False], False),
+    ],
+)
+def test_labels_are_told_from_numbers(answers: list[Any], are_numbers: bool) -> None:
+    assert _are_numbers(answers) is are_numbers
