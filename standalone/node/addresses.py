@@ -9,6 +9,7 @@ it is removed.
 from __future__ import annotations
 
 import random
+import re
 import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -57,9 +58,33 @@ def _is_free(port: int) -> bool:
     return True
 
 
+_LISTENS = re.compile(r"--http[_-]port(?:=(\d+))?")
+_NEIGHBOUR = re.compile(r"(?<![\w.])(localhost|127\.0\.0\.1):(\d+)(?!\d)")
+
+
+def listens_on(words: Iterable[Any]) -> int | None:
+    """The container port of the last ``--http_port`` among a container's args: where a model server listens."""
+    found, is_next = None, False
+    for word in map(str, words):
+        match = _LISTENS.fullmatch(word)
+        number = match[1] if match else word if is_next else None
+        if number and number.isdigit() and 0 < int(number) < 65536:
+            found = int(number)
+        is_next = match is not None and match[1] is None
+    return found
+
+
+def neighbours(text: str, ports: Mapping[int, int]) -> str:
+    """``text`` with ``localhost:N`` as the loopback port of container port N, where the pod has that port."""
+    return _NEIGHBOUR.sub(lambda m: f"{m[1]}:{ports.get(int(m[2]), int(m[2]))}", text)
+
+
 def wanted(container: Mapping[str, Any]) -> set[int]:
-    """The container ports a spec names: declared ports, numeric probe and hook ports, and ``PORT``."""
+    """The container ports a spec names: declared ports, ``--http_port``, numeric probe and hook ports, and ``PORT``."""
     ports = {int(port["containerPort"]) for port in container.get("ports") or []}
+    own = listens_on([*(container.get("command") or []), *(container.get("args") or [])])
+    if own is not None:
+        ports.add(own)
     hooks = container.get("lifecycle") or {}
     actions = [container.get(f"{kind}Probe") for kind in ("startup", "readiness", "liveness")]
     actions += [hooks.get("preStop"), hooks.get("postStart")]

@@ -21,6 +21,8 @@ from wakeful.kit import logs
 SHIPPED = Path(__file__).with_name("images.yaml")
 MAX_FILE_BYTES = 1 << 20
 _FIELDS = {"pattern", "argv", "cmd", "append", "env", "preload"}
+DEFAULT_PORT = 8080
+"""The container port that entries of model servers name."""
 _PORT = re.compile(r"\{port:(\d+)\}")
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from standalone.node import environment, images, limits, rewriting, volumes
+from standalone.node import addresses, environment, images, limits, rewriting, volumes
 from standalone.node.environment import ConfigError, Sources
 from standalone.node.ports import Cluster, ClusterError, Launch, Limits, Mount, StartError
 
@@ -110,7 +110,9 @@ def compose(prepared: Prepared, place: Place, host: Host) -> Launch:
         raise StartError("CreateContainerConfigError", str(error)) from error
     place.make()
     rewrite = _rewriter(container, mounts, place) if is_native else str
-    program = _Program(own, rewrite, prepared.image or images.Image(""), host)
+    program = _Program(
+        own, rewrite, prepared.image or images.Image(""), host, _listening(container, prepared.ports)
+    )
     return Launch(
         id=f"{prepared.pod['metadata']['uid']}/{place.container}/{place.restarts}",
         image=container.get("image") or "",
@@ -135,10 +137,13 @@ class _Program:
     rewrite: rewriting.Rewrite
     image: images.Image
     host: Host
+    listening: Mapping[str, str] = field(default_factory=dict)
+    """``PORT`` of a container that says by ``--http_port`` where it listens, beside the one that serves."""
 
     def env(self, below: Mapping[str, str], ports: Mapping[int, int]) -> dict[str, str]:
         table = {k: images.fill(v, self.host.python, ports) for k, v in self.image.env.items()}
-        return {**below, **table, **{k: self.rewrite(v) for k, v in self.variables.items()}}
+        own = {k: addresses.neighbours(self.rewrite(v), ports) for k, v in self.variables.items()}
+        return {**below, **table, **self.listening, **own}
 
     def expanded(self, words: Any) -> list[str]:
         return [self.rewrite(environment.expand(str(word), self.variables)) for word in words or []]
@@ -148,8 +153,14 @@ class _Program:
         if not is_native:
             return args
 
+        command = [addresses.neighbours(word, ports) for word in command]
+        args = [addresses.neighbours(word, ports) for word in args]
+        own = addresses.listens_on(command + args)
+        # An image's entry speaks of port 8080; a container told to listen elsewhere is meant at that port.
+        mine = ports if own is None else {**ports, images.DEFAULT_PORT: ports.get(own, own)}
+
         def filled(words: tuple[str, ...]) -> list[str]:
-            return [images.fill(word, self.host.python, ports) for word in words]
+            return [images.fill(word, self.host.python, mine) for word in words]
 
         if command:
             return command + args
@@ -186,6 +197,11 @@ def unknown_image(name: str, table: images.ImageTable) -> StartError:
         f'"your.module"]  (or start with --images FILE)'
     )
     return StartError("ErrImagePull", message)
+
+
+def _listening(container: Obj, ports: Mapping[int, int]) -> dict[str, str]:
+    port = addresses.listens_on([*(container.get("command") or []), *(container.get("args") or [])])
+    return {"PORT": str(ports[port])} if port is not None and port in ports else {}
 
 
 def _with_port(container: Obj, ports: Mapping[int, int]) -> Obj:
