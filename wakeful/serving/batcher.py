@@ -53,6 +53,8 @@ class Batcher:
         self._running = 0
         self._limit = 1
         self._unfit = 0
+        self.source: object = batching
+        """What the model said when this was made."""
         self.has_ids = False
         """Whether calls are told the id of their batch (``--max_batchsize``)."""
         self._is_planned = False

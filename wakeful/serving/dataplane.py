@@ -18,11 +18,12 @@ from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.kit import logs
-from wakeful.serving import observing
+from wakeful.serving import joining, observing
 from wakeful.serving.batcher import Batcher
 from wakeful.serving.calls import Bounds, Call, Deadlines, Done
 from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import Context
+from wakeful.serving.parts import Batching, Joining
 from wakeful.serving.pool import Job, Pool, sayable
 from wakeful.serving.registry import Entry, Registry, Stage
 
@@ -36,11 +37,20 @@ log = logs.get("serving")
 class DataPlane:
     """Calls of models, under one admission bound and one deadline. Event loop only."""
 
-    def __init__(self, registry: Registry, pool: Pool, metrics: Metrics, timeout_s: float) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        pool: Pool,
+        metrics: Metrics,
+        timeout_s: float,
+        wanted: Joining | None = None,
+    ) -> None:
         self.registry = registry
         self.pool = pool
         self.metrics = metrics
         self._timeout_s = timeout_s
+        self._wanted = wanted
+        """What the server's flags say of batches, for every model; None: each as it says itself."""
         self._bounds = Bounds(pool, Deadlines(self._late), metrics)
         self._batchers: dict[str, Batcher] = {}
         self._tasks: dict[Call, asyncio.Task[None]] = {}
@@ -63,14 +73,15 @@ class DataPlane:
             raise
         call = Call(name, payload, context, done, (now, deadline), self._bounds)
         stages = entry.predict if verb == "predict" else entry.explain
-        if verb == "predict" and entry.model.batching is not None:
+        batcher = self._batcher(entry) if verb == "predict" else None
+        if batcher is not None:
             if len(stages) == 1:
-                self._join(entry, call)
+                self._join(batcher, call)
                 return call
         elif not any(stage.is_async for stage in stages):
             self._start_sync(call, stages)
             return call
-        self._start_task(call, entry, stages)
+        self._start_task(call, batcher, stages)
         return call
 
     async def call(self, entry: Entry, verb: Verb, payload: Any, context: Context) -> Any:
@@ -86,22 +97,37 @@ class DataPlane:
         """The result of ``work`` (decoding a large body), run in the pool so that probes are answered meanwhile."""
         return await self.pool.run(work)
 
-    def _join(self, entry: Entry, call: Call) -> None:
+    def _join(self, batcher: Batcher, call: Call) -> None:
         """Let ``call`` wait for a batch of its model. Raises ``FailureError``, the call ended, for a wrong payload."""
         try:
-            self._batcher(entry).add(call)
+            batcher.add(call)
         except Exception as error:
             call.cancel()
             raise self._failed(error, call) from error
 
-    def _batcher(self, entry: Entry) -> Batcher:
+    def _batcher(self, entry: Entry) -> Batcher | None:
+        """The batcher of a model, made at its first call; None where each request is a call of its own."""
         model = entry.model
-        batcher = self._batchers.get(model.name)
-        if batcher is None or batcher.batching is not model.batching:
-            assert model.batching is not None
-            predict = next(stage.call for stage in entry.predict if stage.name == "predict")
-            batcher = Batcher(model.name, model.batching, predict, self._bounds, self._failed)
-            self._batchers[model.name] = batcher
+        if model.batching is None and self._wanted is None:
+            return None
+        found = self._batchers.get(model.name)
+        if found is None or found.source is not model.batching:
+            found = self._batchers[model.name] = self._new_batcher(entry)
+        return found
+
+    def _new_batcher(self, entry: Entry) -> Batcher:
+        source, wanted = entry.model.batching, self._wanted
+        predict = next(stage for stage in entry.predict if stage.name == "predict")
+        batching: Batching
+        if source is None or isinstance(source, Joining):
+            limits = wanted or source or Joining()
+            batching = joining.joined_payloads(predict, limits.max_batch_size, limits.max_latency_s)
+        else:
+            batching = source
+            if wanted is not None:
+                batching.max_batch_size, batching.max_latency_s = wanted.max_batch_size, wanted.max_latency_s
+        batcher = Batcher(entry.model.name, batching, predict.call, self._bounds, self._failed)
+        batcher.source, batcher.has_ids = source, wanted is not None
         return batcher
 
     def _start_sync(self, call: Call, stages: tuple[Stage, ...]) -> None:
@@ -128,19 +154,19 @@ class DataPlane:
 
         return settle
 
-    def _start_task(self, call: Call, entry: Entry, stages: tuple[Stage, ...]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run_stages(call, entry, stages))
+    def _start_task(self, call: Call, batcher: Batcher | None, stages: tuple[Stage, ...]) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_stages(call, batcher, stages))
         self._tasks[call] = task
         task.add_done_callback(lambda _task: self._tasks.pop(call))
         call.on_leave = lambda _call: task.cancel()
 
-    async def _run_stages(self, call: Call, entry: Entry, stages: tuple[Stage, ...]) -> None:
+    async def _run_stages(self, call: Call, batcher: Batcher | None, stages: tuple[Stage, ...]) -> None:
         """The stages of a call that has async ones, or a batch among others, one after the other."""
         payload = call.payload
         try:
             for stage in stages:
-                if stage.name == "predict" and entry.model.batching is not None:
-                    payload = await self._in_batch(call, entry, payload)
+                if stage.name == "predict" and batcher is not None:
+                    payload = await self._in_batch(call, batcher, payload)
                 elif stage.is_async:
                     began = time.perf_counter()
                     payload = await stage.call(payload, call.context)
@@ -170,14 +196,14 @@ class DataPlane:
         finally:
             job.is_unwanted = True
 
-    async def _in_batch(self, call: Call, entry: Entry, payload: Any) -> Any:
+    async def _in_batch(self, call: Call, batcher: Batcher, payload: Any) -> Any:
         """The batch's answer, under a place and a deadline of its own that end with those of ``call``."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.pool.calls += 1  # this call has been admitted already
         times = (call.arrived, call.deadline)
         inner = Call(call.model, payload, call.context, partial(_tell, future), times, self._bounds)
         try:
-            self._join(entry, inner)
+            self._join(batcher, inner)
             return await future
         finally:
             inner.cancel()

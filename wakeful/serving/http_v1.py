@@ -69,6 +69,10 @@ class V1Edge:
         if type(result) is not dict and streams.is_stream(result):
             headers.setdefault("Content-Type", "text/event-stream")
             return Reply(200, headers, streams.parts(result, self._aside))
+        if (
+            context.batch_id and isinstance(result, dict) and "predictions" in result
+        ):  # as KServe's batcher answers
+            result = {"message": "", "batchId": context.batch_id, "predictions": result["predictions"]}
         try:
             body = oip.dump(result)
         except TypeError as error:

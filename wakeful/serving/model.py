@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.serving.parts import Batching
+from wakeful.serving.parts import Batching, Joining
 
 EVENT_STREAM = "text/event-stream"
 
@@ -97,7 +97,7 @@ class Model:
 
     predictor: Predictor | None = None
     """Set by the server where ``--predictor_host`` was given."""
-    batching: Batching | None = None
+    batching: Batching | Joining | None = None
     """How several requests become one call of ``predict``; None: each request is a call of its own."""
 
     def __init__(self, name: str) -> None:

@@ -31,6 +31,20 @@ class Part:
     """Datatypes, widths and names: parts that differ in it never meet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a user's model says to have requests joined row by row: ``batching = Joining(max_batch_size=32)``.
+
+    Its ``predict`` then gets one V1 object with the ``instances`` of several requests (or one V2 request with their
+    tensors one under the other), and answers as many ``predictions`` (or output rows) as it got rows.
+    """
+
+    max_batch_size: int = 32
+    """Rows in one call of ``predict``."""
+    max_latency_s: float = 0.0
+    """How long a request may be held back so that others join it. 0: only while the model is busy anyway."""
+
+
 class Batching(Protocol):
     """How requests to one model become one call."""
 

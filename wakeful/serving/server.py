@@ -25,6 +25,7 @@ from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.http_edge import Edge
 from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import LoadError, Model
+from wakeful.serving.parts import Joining
 from wakeful.serving.pool import Pool
 from wakeful.serving.registry import Registry
 from wakeful.serving.settings import S, Settings
@@ -51,7 +52,7 @@ class Server:
         self.pool = Pool(options.max_threads, options.max_queue)
         self._options = options
         metrics = Metrics()
-        plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s)
+        plane = DataPlane(self.registry, self.pool, metrics, options.request_timeout_s, _joining(options))
         naming = http_events.naming(environ)
         self.edge = Edge(plane, self.startup, naming, options.enable_repository, options.max_concurrency)
         budget = http_body.Budget(options.max_buffered_bytes)
@@ -95,7 +96,7 @@ class Server:
     async def listen(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Accept connections, on ``sockets`` where they were bound before. Raises ``listening.ListenError``."""
         await self._observers.start()
-        given = sockets or [None] * len(self._ports)
+        given: Sequence[socket.socket | None] = sockets or [None] * len(self._ports)
         numbers = [
             await wire.listen(self._options.http_address, port, bound)
             for wire, port, bound in zip(self._wires, self._ports, given, strict=True)
@@ -182,6 +183,13 @@ def _ports(options: Settings, environ: Mapping[str, str]) -> list[int]:
     named = environ.get("PORT", "") if "K_REVISION" in environ else ""
     more = [options.grpc_port, int(named) if named.isdigit() else 0]
     return [options.http_port, *dict.fromkeys(port for port in more if port not in (0, options.http_port))]
+
+
+def _joining(options: Settings) -> Joining | None:
+    """What the flags say of batches, for every model; None: nothing."""
+    if not options.max_batchsize and not options.max_latency:
+        return None
+    return Joining(options.max_batchsize or Joining().max_batch_size, options.max_latency / 1000)
 
 
 def _limits(options: Settings) -> Limits:

@@ -44,6 +44,11 @@ class Settings:
     """Threads for sync model code."""
     max_queue: int = 256
     """Requests that may wait for a thread; at the bound the answer is 503 with Retry-After."""
+    max_batchsize: int = 0
+    """Rows in one call of any model, joined from several requests; V1 answers then say which batch they were in, as those of
+    KServe's batcher do. 0: each model as it says itself (tables: up to 512 rows while the model is busy)."""
+    max_latency: float = 0.0
+    """Milliseconds a request may be held back until ``--max_batchsize`` rows are there. 0: none, what waits goes at once."""
     max_concurrency: int = 0
     """Inference requests answered at one moment, waiting ones and streams included; then 503 with Retry-After. 0: the
     two bounds above alone. Hard, as ``containerConcurrency`` is; on a cluster Knative queues in front of it."""
@@ -97,7 +102,7 @@ BARE = frozenset(
 
 ZERO_IS_A_VALUE = frozenset(
     {
-        "http_port", "grpc_port", "max_queue", "max_concurrency", "compress_min_bytes", "nthread",
+        "http_port", "grpc_port", "max_queue", "max_batchsize", "max_concurrency", "compress_min_bytes", "nthread",
         "predictor_request_retries",
     }
 )  # fmt: skip

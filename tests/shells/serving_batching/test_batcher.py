@@ -24,7 +24,9 @@ def batches(model: Model) -> list[Any]:
 async def test_what_waits_is_answered_together_each_with_its_own(model: Model) -> None:
     plane = plane_of(model)
     for _ in range(3):
-        assert await asyncio.gather(*(ask(plane, n) for n in range(100, 120))) == [n * 2 for n in range(100, 120)]
+        assert await asyncio.gather(*(ask(plane, n) for n in range(100, 120))) == [
+            n * 2 for n in range(100, 120)
+        ]
     assert max(map(len, batches(model))) == 8
     assert sorted(n for batch in batches(model) for n in batch) == sorted(3 * list(range(100, 120)))
     assert plane.pool.calls == 0

@@ -71,7 +71,7 @@ def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
     """bfloat16 bits of numbers, rounded to even."""
     wide = np.ascontiguousarray(values, "<f4").reshape(-1)
     bits = wide.view("<u4")
-    halves = (
+    halves: NDArray[Any] = (
         (bits + (np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))) >> np.uint32(16)
     ).astype("<u2")
     halves[np.isnan(wide)] = _BF16_NAN
