@@ -2,6 +2,7 @@
 
     hack/images build [NAME...] [--output DIR] [--base IMAGE] [--with docker|podman|buildah] [--prefix REGISTRY/PATH]
     hack/images list
+    hack/images render
     hack/images base [--refresh]
     hack/images clean
 
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagebuild import archive, builders, containerfile, foundation, keys, wheels
+from imagebuild import archive, builders, containerfile, foundation, keys, rendering, wheels
 from imagebuild.containerfile import Containerfile
 from imagebuild.steps import ImageError, Steps, size_mb
 
@@ -77,6 +78,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         "--cached", action="store_true", help="build nothing: exit 3 when something is not cached"
     )
     build.set_defaults(do=do_build)
+    commands.add_parser("render", help="make the Containerfiles from images.toml").set_defaults(do=do_render)
     commands.add_parser("list", help="the images, their files and what is cached").set_defaults(do=do_list)
     base = commands.add_parser("base", help="make the base")
     base.add_argument("--refresh", action="store_true", help="make it again, with Debian's updates")
@@ -162,6 +164,15 @@ def do_list(_options: argparse.Namespace, cache: Path) -> int:
         cached = sorted(cache.glob(f"{image.name}-*.tar"), key=lambda path: path.stat().st_mtime)
         size = f"{size_mb(cached[-1]):6.1f} MB when last built" if cached else "never built"
         print(f"{image.name:22} {image.path!s:34} {size}")
+    return 0
+
+
+def do_render(_options: argparse.Namespace, _cache: Path) -> int:
+    """Every Containerfile anew."""
+    for path, text in rendering.render(ROOT).items():
+        if not (ROOT / path).exists() or (ROOT / path).read_text() != text:
+            (ROOT / path).write_text(text)
+            print(f"wrote {path}")
     return 0
 
 

@@ -10,14 +10,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from imagebuild import containerfile, wheels
+from imagebuild import containerfile, rendering, wheels
 from imagebuild.containerfile import Containerfile
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGES = containerfile.find_all(ROOT)
 OWN = ("wakeful", "controller", "activator_hooks", "runtimes", "eventing", "storage", "standalone")
 # Imported where they are installed, and the error names them where they are not (docs/reference/model-server.md).
-OPTIONAL = {"runtimes/sklearn/Containerfile": {"pandas", "skops"}}
+OPTIONAL = {"pandas", "opentelemetry", "grpc"}
+# No image yet (docs/reference/images.md says what to do): their frameworks are gigabytes, or what they need is not settled.
+WITHOUT_IMAGE = {Path("runtimes") / name for name in ("explainer", "huggingface", "torch", "vllm")}
 # Parts of one machine: `wakeful up` starts them, a cluster has Kubernetes and Knative instead.
 NOT_DEPLOYED = {"standalone", "wakeful"}
 
@@ -34,7 +36,13 @@ def test_every_deployable_has_a_containerfile() -> None:
     deployed = {
         path.relative_to(ROOT) for path in programs if path.relative_to(ROOT).parts[0] not in NOT_DEPLOYED
     }
-    assert deployed == {image.path.parent for image in IMAGES}
+    assert deployed - WITHOUT_IMAGE == {image.path.parent for image in IMAGES}
+
+
+def test_every_containerfile_is_what_the_template_and_the_table_say() -> None:
+    rendered = rendering.render(ROOT)
+    assert {path: (ROOT / path).read_text() for path in rendered} == rendered
+    assert set(rendered) == {image.path for image in IMAGES}
 
 
 @each_image
@@ -89,7 +97,7 @@ def test_takes_no_part_that_it_cannot_reach(image: Containerfile) -> None:
 @each_image
 def test_lock_holds_what_is_imported_and_its_needs_only(image: Containerfile) -> None:
     outside = {name.split(".")[0] for module in reachable(image) for name in imported(file_of(module))}
-    outside -= {*OWN, *sys.stdlib_module_names, *OPTIONAL.get(str(image.path), set())}
+    outside -= {*OWN, *sys.stdlib_module_names, *OPTIONAL}
     locked = set(versions((ROOT / image.requirements).read_text()))
     provided = {name: owners_of(name) & locked for name in outside}
     assert [name for name, owners in provided.items() if not owners] == []

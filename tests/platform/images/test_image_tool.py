@@ -45,6 +45,9 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+NAMES = ["controller", "eventing", "lightgbm", "onnx", "sklearn", "storage-initializer", "xgboost"]
+
+
 def only(tree: Path) -> Containerfile:
     (image,) = containerfile.find_all(tree)
     return image
@@ -187,9 +190,7 @@ def tool(*words: str, cache: Path) -> subprocess.CompletedProcess[str]:
 def test_command_names_what_there_is(tmp_path: Path) -> None:
     done = tool("build", "nothing", cache=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == (
-        "hack/images: no Containerfile makes nothing; there are controller, eventing, sklearn, storage-initializer\n"
-    )
+    assert done.stderr == f"hack/images: no Containerfile makes nothing; there are {', '.join(NAMES)}\n"
 
 
 def test_command_builds_nothing_when_told_so(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_command_builds_nothing_when_told_so(tmp_path: Path) -> None:
 
 def test_command_lists_images(tmp_path: Path) -> None:
     lines = tool("list", cache=tmp_path).stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["controller", "eventing", "sklearn", "storage-initializer"]
+    assert [line.split()[0] for line in lines] == NAMES
     assert all("never built" in line for line in lines)
 
 
