@@ -60,7 +60,10 @@ def match(method: str, raw_path: str) -> Route | list[str]:
     if method == "HEAD":
         method = GET
     path = raw_path.partition("?")[0]
-    segments = [unquote(segment) for segment in path.strip("/").split("/")] if path.strip("/") else []
+    if not path.startswith("/") or path.startswith("//"):
+        return []
+    inner = path[1:].removesuffix("/")
+    segments = [unquote(segment) for segment in inner.split("/")] if inner else []
     found = _found(segments)
     route = found.get(method)
     if route is not None:
