@@ -23,6 +23,8 @@ from wakeful.serving.model import LoadError
 
 ACCEPTED = (".bst", ".lgb", "model.txt")
 MAGIC = b"tree"
+ENDS = (b"\nend of trees", b"\nfeature importances:", b"\nfeature_importances:")
+"""What follows the last tree, by the version of LightGBM."""
 
 
 class LightgbmModel(boosters.BoosterModel):
@@ -36,12 +38,7 @@ class LightgbmModel(boosters.BoosterModel):
     def read(self, model_dir: Path) -> None:
         path = model_file.find(model_dir, ACCEPTED)
         with model_file.reading(path, "lightgbm"):
-            with path.open("rb") as file:
-                start = file.read(16)
-            if not start.startswith(MAGIC):
-                raise LoadError(
-                    f"{path.name} is no LightGBM text model (it begins with {start[:8]!r}): save it with Booster.save_model"
-                )
+            _check(path)
             booster = lightgbm.Booster(model_file=path)
         self._booster = booster
         self.width = int(booster.num_feature())
@@ -87,3 +84,14 @@ def _absent(row: dict[str, Any]) -> Any:
     """A missing value for each of the rows that ``row`` holds."""
     first = next(iter(row.values()), None)
     return [None] * len(first) if isinstance(first, list | dict) else None
+
+
+def _check(path: Path) -> None:
+    """Raise ``LoadError`` for what LightGBM would take without a word: a file cut off between its trees."""
+    content = path.read_bytes()
+    if not content.startswith(MAGIC):
+        raise LoadError(
+            f"{path.name} is no LightGBM text model (it begins with {content[:8]!r}): save it with Booster.save_model"
+        )
+    if not any(mark in content for mark in ENDS):
+        raise LoadError(f"{path.name} is cut off: it has no end of its trees; copy it again")

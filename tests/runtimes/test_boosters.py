@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,9 +210,41 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         XgboostModel("m", tmp_path, 1).load()
     with pytest.raises(LoadError, match=r"model.bst is no LightGBM text model"):
         LightgbmModel("m", tmp_path, 1).load()
+    (tmp_path / "model.bst").write_text("tree\nversion=v4\nend of trees\n")
+    with pytest.raises(LoadError, match=r"model.bst cannot be loaded"):
+        LightgbmModel("m", tmp_path, 1).load()
     (tmp_path / "model.bst").write_text('{"learner": 3}')
     with pytest.raises(LoadError, match=r"model.bst cannot be loaded"):
         XgboostModel("m", tmp_path, 1).load()
-    (tmp_path / "model.bst").write_text("tree\nversion=v4\n")
-    with pytest.raises(LoadError, match=r"model.bst cannot be loaded"):
-        LightgbmModel("m", tmp_path, 1).load()
+
+
+def test_a_lightgbm_file_that_is_cut_off_is_no_smaller_model(tmp_path: Path) -> None:
+    lgb().save_model(tmp_path / "model.bst")
+    whole = (tmp_path / "model.bst").read_text()
+    for place in range(whole.index("Tree=1"), whole.index("end of trees"), 997):
+        (tmp_path / "model.bst").write_text(whole[:place])
+        with pytest.raises(LoadError, match=r"model.bst is cut off"):
+            LightgbmModel("m", tmp_path, 1).load()
+
+
+def test_a_file_that_kills_its_reader_leaves_a_sentence(tmp_path: Path) -> None:
+    """LightGBM aborts on a count that is too large: no exception could be caught."""
+    lgb().save_model(tmp_path / "model.bst")
+    text = (tmp_path / "model.bst").read_text()
+    (tmp_path / "model.bst").write_text(re.sub(r"num_leaves=\d+", "num_leaves=99999", text, count=1))
+    note = tmp_path / "note"
+    done = subprocess.run(
+        [sys.executable, "-m", "runtimes.lightgbm", f"--model_dir={tmp_path}", "--http_port=0"],
+        env={**os.environ, "WAKEFUL_TERMINATION_LOG": str(note)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode < 0
+    assert note.read_text().startswith("the process ended while lightgbm read model.bst: the file is damaged")
+
+
+def test_a_file_that_is_read_leaves_no_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAKEFUL_TERMINATION_LOG", str(tmp_path / "note"))
+    served(LightgbmModel, tmp_path, lgb())
+    assert (tmp_path / "note").read_text() == ""
