@@ -77,9 +77,7 @@ class Server:
             limits = grpc_server.Limits(
                 options.grpc_max_receive_message_length, options.grpc_max_send_message_length
             )
-            self._grpc = grpc_compose.opener(
-                self.edge, self.edge.meta, self.startup, self.connections.budget, limits
-            )
+            self._grpc = grpc_compose.opener(self.edge, self.startup, self.connections, limits)
         return self._grpc
 
     async def load(self) -> None:
@@ -202,11 +200,18 @@ def _limits(options: Settings) -> Limits:
     )
 
 
-def serve(models: Sequence[Model], argv: Sequence[str] | Settings | None = None) -> int:
-    """Serve ``models`` until SIGTERM; returns the exit status. ``argv`` (or settings) defaults to the command line."""
+def serve(
+    models: Sequence[Model] | Callable[[Settings], Sequence[Model]],
+    argv: Sequence[str] | Settings | None = None,
+) -> int:
+    """Serve ``models`` until SIGTERM; returns the exit status. ``argv`` (or settings) defaults to the command line.
+
+    Models that depend on flags (``--model_name``) are made by a function of the settings.
+    """
+    make = models if callable(models) else lambda _: models
     if isinstance(argv, Settings):
-        return _run_settings(lambda _: list(models), argv, ())
-    return serve_with(lambda _: list(models), sys.argv[1:] if argv is None else argv)
+        return _run_settings(make, argv, ())
+    return serve_with(make, sys.argv[1:] if argv is None else argv)
 
 
 def serve_with(
