@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
+import threading
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import lightgbm
 import numpy as np
 import onnx_models
 import pytest
 import xgboost
+from sklearn.linear_model import LinearRegression
 from whole_platform import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180), pytest.mark.usefixtures("needs_kubectl")]
@@ -110,3 +116,33 @@ def test_answers_v1_and_v2(platform: Platform, expected: dict[str, list[float]],
         metadata["outputs"][0]["datatype"],
     )
     assert output["data"] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Iterator[str]:
+    """The address of a scikit-learn model in a pickle."""
+    joblib.dump(LinearRegression().fit(ROWS, LABELS), tmp_path / "model.joblib")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
+        thread = threading.Thread(target=files.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{files.server_port}/model.joblib"
+        files.shutdown()
+        thread.join()
+
+
+@pytest.mark.usefixtures("expected")
+def test_a_downloaded_pickle_is_warned_of(platform: Platform, downloads: str) -> None:
+    predictor = f'{{model: {{modelFormat: {{name: sklearn}}, storageUri: "{downloads}"}}}}'
+    service = SERVICE.replace("NAME", "pickled").replace("PREDICTOR", predictor)
+    platform.kubectl("apply", "-f", "-", text=service)
+    for condition in ("Ready", "ModelRunsCode"):
+        platform.kubectl(
+            "wait", "isvc/pickled", "-n", NAMESPACE, f"--for=condition={condition}", "--timeout=60s"
+        )
+    found = json.loads(platform.kubectl("get", "isvc", "pickled", "-n", NAMESPACE, "-o", "json"))
+    (warning,) = [item for item in found["status"]["conditions"] if item["type"] == "ModelRunsCode"]
+    assert (warning["severity"], warning["reason"]) == ("Warning", "CodeBearingFormat")
+    assert warning["message"].startswith("model.joblib: loading it runs code of whoever made it.")
+    events = platform.kubectl("get", "events", "-n", NAMESPACE, "--field-selector=reason=CodeBearingFormat")
+    assert "model.joblib" in events
