@@ -1,10 +1,10 @@
-"""What scikit-learn imports and almost no model uses: left until it is used, so that a server is ready sooner.
+"""What libraries import and almost no model uses: left until it is used, so that a server is ready sooner.
 
-Called first by the ``main`` of runtimes whose models need scikit-learn. Loading a model file imports the modules its
+Called first by the ``main`` of runtimes whose models may need scikit-learn. Loading a model file imports the modules its
 classes live in; without this, each of them imports its whole package, and with it most of scipy: 1,450 modules for a
 support vector machine on four numbers, of which it needs 520 (docs/decisions/0109 has the times).
 
-The table was made for one minor version of scikit-learn and is left alone with any other: there everything is imported,
+That table was made for one minor version of scikit-learn and is left alone with any other: there everything is imported,
 as without us. ``WAKEFUL_EAGER_IMPORTS=true`` does the same. Left out: what a model imports once it is loaded.
 Invariant: with the table or without, a model gives the same answers (tests/conformance/test_sklearn_estimators.py).
 """
@@ -91,12 +91,36 @@ TABLE = deferred.Table(
 )
 
 
+_METRICS = {"CollectorRegistry": "registry", "Counter": "metrics", "Gauge": "metrics", "Histogram": "metrics"}
+_METRICS_PARTS = (
+    *(
+        "context_managers",
+        "core",
+        "decorator",
+        "errors",
+        "metrics",
+        "metrics_core",
+        "mmap_dict",
+        "openmetrics",
+    ),
+    *("platform_collector", "process_collector", "registry", "samples", "utils", "validation", "values"),
+)
+SERVER = deferred.Table(
+    modules={"prometheus_client": frozenset()},
+    free=frozenset(f"prometheus_client.{name}" for name in _METRICS_PARTS),
+    homes={"prometheus_client": {**_METRICS, "Metric": "metrics_core"}},
+)
+"""For every server: that package brings three HTTP servers and a client for its ways of exposing metrics."""
+
+
 def defer(environ: Mapping[str, str]) -> bool:
-    """Install the table. False, and nothing done, where it does not fit or the environment says not to."""
+    """Install the tables that fit. False, where that for scikit-learn does not, or the environment says not to."""
+    return deferred.install(SERVER, environ) and _is_known_sklearn() and deferred.install(TABLE, environ)
+
+
+def _is_known_sklearn() -> bool:
     spec = PathFinder.find_spec("sklearn")
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return False
-    source = Path(spec.origin)
-    if source.suffix != ".py" or not SKLEARN.search(source.read_text(encoding="utf-8", errors="replace")):
-        return False
-    return deferred.install(TABLE, environ)
+    source = Path(spec.origin).read_text(encoding="utf-8", errors="replace")
+    return SKLEARN.search(source) is not None

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtimes import imports
+from wakeful.serving import startup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
+    startup.rest_collector()
     imports.defer(os.environ)  # before anything imports scikit-learn
     from runtimes.sklearn.model import SklearnModel
     from wakeful.serving import server

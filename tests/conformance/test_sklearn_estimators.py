@@ -66,8 +66,10 @@ from runtimes import imports
 assert imports.defer(os.environ)
 from wakeful.kit import deferred
 import numpy, scipy, joblib, sklearn
+FREE = [*imports.FREE, *imports.SERVER.free, "prometheus_client", "prometheus_client.asgi"]
+HOMES = {**imports.HOMES, **imports.SERVER.homes}
 wrong = []
-for name, names in {**imports.MODULES, **imports.PREDICATES, **dict.fromkeys(imports.FREE, "")}.items():
+for name, names in {**imports.MODULES, **imports.PREDICATES, **dict.fromkeys(FREE, "")}.items():
     if os.fork() == 0:  # each as the first that runs
         module = importlib.import_module(name)
         deferred.run(module)
@@ -75,7 +77,7 @@ for name, names in {**imports.MODULES, **imports.PREDICATES, **dict.fromkeys(imp
         os._exit(len(missing))
     if os.wait()[1]:
         wrong.append(name)
-for name, homes in imports.HOMES.items():
+for name, homes in HOMES.items():
     for it, home in homes.items():
         real = getattr(importlib.import_module(name), it)
         wrong += [] if real is getattr(importlib.import_module(f"{name}.{home}"), it) else [f"{name}.{it}"]
@@ -93,7 +95,6 @@ from runtimes import imports
 assert imports.defer(os.environ)
 from wakeful.kit import deferred
 import sklearn
-names = {}
 reader, writer = os.pipe()
 if os.fork() == 0:  # the names as they are once everything has run
     for name in imports.PACKAGES:

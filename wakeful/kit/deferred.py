@@ -4,8 +4,8 @@ A program calls ``install`` with a ``Table`` before it imports the library. From
 look at the file system; the first use of an attribute runs the module as if it had been imported there. Four means:
 
 - a deferred module runs at the first attribute that is asked of it, or when a submodule of it is imported;
-- an open package, too, but its submodules may be imported without it, and a name that its source takes from a submodule
-  by a plain ``from`` line is taken from there (for packages whose ``__init__`` only re-exports);
+- an open package, too, but its submodules may be imported without it, and a name that is a submodule's, or that its
+  source takes from one by a plain ``from`` line, is taken from there (for packages whose ``__init__`` only re-exports);
 - a stand-in is what ``from module import name`` gets at the top of the importers' modules, and nobody else: it resolves
   to the real object when it is called, subclassed, compared by isinstance, or asked for anything;
 - a narrow predicate is a function that says False of every value of the plain types, so that it is not asked about them.
@@ -213,9 +213,7 @@ class _Loader:
         if source:
             module = import_module(source)
             return getattr(module, its_name) if its_name else module
-        if name.startswith("_") and PathFinder.find_spec(path, package.__path__) is not None:
-            return import_module(path)
-        return _NONE
+        return import_module(path) if PathFinder.find_spec(path, package.__path__) is not None else _NONE
 
 
 def _present(name: str, module: ModuleType) -> ModuleSpec:

@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.serving import http_events, http_meta, http_replies, http_routes, http_v1, ids, openai_edge
@@ -144,6 +143,10 @@ class Edge:
         answer(stamped(reply, request_id))
 
     async def _metrics(self, request: Request) -> Reply:
+        from prometheus_client.exposition import (
+            choose_encoder,  # late: it brings three HTTP servers and a client
+        )
+
         self.plane.metrics.in_flight.set(self.flights.count)
         more = await self._openai.engine_metrics()
         encode, content_type = choose_encoder("" if more else request.headers.get("accept", ""))

@@ -4,11 +4,15 @@ Contract (docs/explanation/standalone.md, "Cold start by phase"): readiness answ
 import;dur=MS, load;dur=MS``; ``WAKEFUL_STARTED_AT`` (Unix seconds, set by the node or its fork server) is the start,
 else the kernel's record of it, to 10 ms.
 
+A start makes much that lives as long as the process and hardly any garbage, so a ``main`` may let the garbage collector
+rest until the models are loaded (``rest_collector``); what is there by then is never looked at again.
+
 Invariant: the server listens only after ``loaded`` was called, so a readiness answer always has both numbers.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -27,6 +31,24 @@ def started_at(environ: Mapping[str, str]) -> float:
         return time.time() - (up_s - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, IndexError):
         return time.time()
+
+
+def rest_collector() -> None:
+    """Collect no garbage until ``Startup.loaded``: a sixth of a start's processor time (docs/decisions/0109)."""
+    global _is_resting
+    _is_resting = True
+    gc.disable()
+
+
+def _wake_collector() -> None:
+    global _is_resting
+    if _is_resting:
+        _is_resting = False
+        gc.freeze()
+        gc.enable()
+
+
+_is_resting = False
 
 
 class Startup:
@@ -49,3 +71,4 @@ class Startup:
         """Every model is loaded."""
         self.load_ms = (time.perf_counter() - self._load_from) * 1000
         self.server_timing = f"import;dur={self.import_ms:.1f}, load;dur={self.load_ms:.1f}"
+        _wake_collector()
