@@ -22,15 +22,17 @@ from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Stream, answer
 from wakeful.serving import grpc_messages, grpc_status, ids
-from wakeful.serving.exchange import Headers
+from wakeful.serving.exchange import Headers, Reply
 from wakeful.serving.grpc_messages import Buffer, Unframer
 from wakeful.serving.model import Context
 
 if TYPE_CHECKING:
     from wakeful.serving.grpc_server import GrpcServer
+    from wakeful.serving.observing import Watch
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_CHARACTERS = 128
+CLIENT_CLOSED = 499
 COMPRESS_BYTES = 1024
 """Answers from here on are compressed where the request was."""
 NOTHING: Mapping[str, str] = {}
@@ -61,7 +63,7 @@ class Prepared:
 class GrpcCall(Stream):
     """What both kinds share."""
 
-    __slots__ = ("_cancel", "_context", "_is_ended", "_server", "model", "prepared", "unframer")
+    __slots__ = ("_cancel", "_context", "_is_ended", "_server", "_watch", "model", "prepared", "unframer")
 
     def __init__(
         self, connection: Connection, number: int, head: RequestHead, prepared: Prepared, server: GrpcServer
@@ -72,6 +74,7 @@ class GrpcCall(Stream):
         self.model: str | None = None
         """The model that an inference call asks, ``-`` before that is known; None for other methods."""
         self._server = server
+        self._watch: Watch | None = None
         self._context: Context | None = None
         self._cancel: Callable[[], object] | None = None
         self._is_ended = False
@@ -81,16 +84,29 @@ class GrpcCall(Stream):
     def context(self) -> Context:
         """The call's headers, id and deadline, for the model."""
         if self._context is None:
-            headers = self.prepared.headers
-            given = headers.get(REQUEST_ID, "")
-            is_good = (
-                given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii()
-            )
-            context = Context(headers, given if is_good else ids.request_id(), "grpc")
-            if self.prepared.timeout_s is not None:
-                context.deadline = asyncio.get_running_loop().time() + self.prepared.timeout_s
-            self._context = context
+            self._context = self.new_context(self.prepared.headers)
         return self._context
+
+    def new_context(self, headers: Headers) -> Context:
+        """A context of this call: for the call, or for one request of a stream."""
+        given = headers.get(REQUEST_ID, "")
+        is_good = given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii()
+        context = Context(headers, given if is_good else ids.request_id(), "grpc")
+        if self.prepared.timeout_s is not None:
+            context.deadline = asyncio.get_running_loop().time() + self.prepared.timeout_s
+        return context
+
+    def observe(self, content: Buffer) -> None:
+        """Let the server's observers see this call, an inference with ``content``; before ``context`` is asked for."""
+        watched = self._server.watch(self, content)
+        if watched is not None:
+            self._watch, headers = watched
+            self._context = self.new_context(headers)
+
+    def _tell_observers(self, status: int, body: bytes = b"") -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.end(observed_reply(self.context, status, body))
 
     def cancel_by(self, cancel: Callable[[], object]) -> None:
         """Say what ends the work when the client has gone."""
@@ -104,8 +120,10 @@ class GrpcCall(Stream):
             return
         metadata = self._context.response_headers if self._context is not None else NOTHING
         trailers = grpc_status.failed(error, metadata)
-        self._over(grpc_status.http_status(error))
+        status = grpc_status.http_status(error)
+        self._over(status)
         self._close(trailers)
+        self._tell_observers(status)
 
     def _close(self, trailers: bytes) -> None:
         raise NotImplementedError
@@ -120,7 +138,8 @@ class GrpcCall(Stream):
         self.fail(FailureError(FailureKind.INTERNAL, "internal error; the server's log says more"))
 
     def on_lost(self, code: int) -> None:
-        self._over(499)
+        self._over(CLIENT_CLOSED)
+        self._tell_observers(CLIENT_CLOSED)
 
     def _over(self, status: int) -> None:
         if self._is_ended:
@@ -233,11 +252,13 @@ class UnaryCall(GrpcCall):
         self._over(200)
         if len(framed) == 2 and len(framed[1]) < grpc_messages.JOIN_BYTES:
             answer(self, block, b"".join(framed), grpc_status.ok(metadata))
-            return
-        self.start(block)
-        for part in framed:
-            self.write(part)
-        self.finish(grpc_status.ok(metadata))
+        else:
+            self.start(block)
+            for part in framed:
+                self.write(part)
+            self.finish(grpc_status.ok(metadata))
+        if self._watch is not None:
+            self._tell_observers(200, b"".join(framed)[grpc_messages.PREFIX_BYTES :])
 
     def reply_later(self, work: Coroutine[Any, Any, Sequence[Buffer]]) -> None:
         """Answer with what ``work`` returns or raises."""
@@ -353,6 +374,11 @@ class StreamCall(GrpcCall):
             self.finish(trailers)
         else:
             self.start(self.head_block() + trailers, is_last=True)
+
+
+def observed_reply(context: Context, status: int, body: bytes) -> Reply:
+    """What observers see of an answer; the status is HTTP's for the same outcome."""
+    return Reply(status, {"X-Request-Id": context.request_id, "content-type": "application/grpc"}, body)
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

@@ -9,17 +9,18 @@ from wakeful.kit.http2.connection import Opener
 from wakeful.serving import grpc_services, grpc_stream
 from wakeful.serving.grpc_edge import InferenceService
 from wakeful.serving.grpc_server import GrpcServer, Limits
-from wakeful.serving.http_body import Budget
 from wakeful.serving.http_edge import Edge
-from wakeful.serving.http_meta import Meta
+from wakeful.serving.observing import Observed
 from wakeful.serving.startup import Startup
+from wakeful.serving.wire.connections import Connections
 
 
-def opener(edge: Edge, meta: Meta, startup: Startup, budget: Budget, limits: Limits) -> Opener:
+def opener(edge: Edge, startup: Startup, shared: Connections, limits: Limits) -> Opener:
     """What makes the owner of each gRPC request."""
     plane = edge.plane
-    server = GrpcServer(limits, budget, edge.flights, plane.metrics)
-    service = InferenceService(plane, meta, server)
+    observed = shared.handler if isinstance(shared.handler, Observed) else None
+    server = GrpcServer(limits, shared.budget, edge.flights, plane.metrics, observed)
+    service = InferenceService(plane, edge.meta, server)
     grpc_stream.StreamInfer(service)
     grpc_services.Health(server, plane.registry, lambda: startup.is_draining)
     grpc_services.Reflection(server)

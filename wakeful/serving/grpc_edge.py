@@ -63,6 +63,7 @@ class InferenceService:
     def _infer(self, call: UnaryCall) -> None:
         call.model = UNKNOWN
         self.server.begin_inference()
+        call.observe(call.message)
         self.server.check_inference()
         if len(call.message) >= http_v2.LARGE_BYTES:
             call.reply_later(self._infer_aside(call))
@@ -180,7 +181,7 @@ def encode(entry: Entry, incoming: oip_proto.Incoming, result: Any) -> list[Buff
         raise FailureError(
             FailureKind.UNSUPPORTED, f"model {entry.model.name} answers in parts: call ModelStreamInfer"
         )
-    response = http_v2.as_response(result, entry.model.name)
+    response = http_v2.as_response(result, entry.model)
     response.model_name = entry.model.name
     response.id = incoming.request.id or response.id or ids.answer_id()
     outputs: list[oip.Tensor] = oip.select_outputs(incoming.request, response)

@@ -21,12 +21,13 @@ from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import RequestHead
 from wakeful.kit.http2.stream import Stream
 from wakeful.serving import grpc_status
-from wakeful.serving.exchange import Headers
+from wakeful.serving.exchange import Headers, Request
 from wakeful.serving.grpc_call import GrpcCall, Method, Prepared, StreamCall, UnaryCall
-from wakeful.serving.grpc_messages import ENCODINGS
+from wakeful.serving.grpc_messages import ENCODINGS, Buffer
 from wakeful.serving.http_body import Budget
 from wakeful.serving.in_flight import InFlight
 from wakeful.serving.metrics import Metrics
+from wakeful.serving.observing import Observed, Watch
 
 CONTENT_TYPE = "application/grpc"
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -48,12 +49,20 @@ class Limits:
 class GrpcServer:
     """Event loop only."""
 
-    def __init__(self, limits: Limits, budget: Budget, flights: InFlight, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        budget: Budget,
+        flights: InFlight,
+        metrics: Metrics,
+        observed: Observed | None = None,
+    ) -> None:
         self.limits = limits
         self.budget = budget
         self.open_streams = 0
         self._flights = flights
         self._metrics = metrics
+        self._observed = observed
         self._methods: dict[str, Method] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.services: list[str] = []
@@ -97,6 +106,14 @@ class GrpcServer:
     def check_inference(self) -> None:
         """Whether it is within the limit of requests at once. Raises ``FailureError`` (overloaded)."""
         self._flights.check()
+
+    def watch(self, call: GrpcCall, content: Buffer) -> tuple[Watch, Headers] | None:
+        """Observe an inference request; what to tell of its end, and its headers under a span. None: nobody observes."""
+        if self._observed is None:
+            return None
+        head, prepared = call.head, call.prepared
+        request = Request("POST", head.target, prepared.headers, bytes(content), "grpc", call.connection.peer)
+        return self._observed.watch(request), request.headers
 
     def end_inference(self, model: str, status: int) -> None:
         """It has ended."""

@@ -19,7 +19,7 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip_proto
 from wakeful.core.protocol.oip_messages import ModelInferResponse, ModelStreamInferResponse
 from wakeful.serving import grpc_edge, grpc_status, http_v2, streams
-from wakeful.serving.grpc_call import StreamCall
+from wakeful.serving.grpc_call import CLIENT_CLOSED, StreamCall, observed_reply
 from wakeful.serving.grpc_edge import UNKNOWN, InferenceService
 from wakeful.serving.grpc_messages import Buffer
 
@@ -72,8 +72,10 @@ class StreamInfer:
     async def _ask(self, call: StreamCall, content: Buffer) -> Answer:
         """One inference of the stream; its failure is a result."""
         service, incoming = self._service, None
-        name, status = UNKNOWN, 499
+        name, status = UNKNOWN, CLIENT_CLOSED
         service.server.begin_inference()
+        watched = service.server.watch(call, content)
+        context = call.context if watched is None else call.new_context(watched[1])
         try:
             service.server.check_inference()
             if len(content) >= http_v2.LARGE_BYTES:
@@ -82,7 +84,7 @@ class StreamInfer:
                 incoming = oip_proto.decode(content)
             entry = service.entry(incoming)
             name = entry.model.name
-            result = await service.plane.call(entry, "predict", incoming.request, call.context)
+            result = await service.plane.call(entry, "predict", incoming.request, context)
             status = 200
             return incoming, result
         except FailureError as error:
@@ -90,6 +92,8 @@ class StreamInfer:
             return incoming, error
         finally:
             service.server.end_inference(name, status)
+            if watched is not None:
+                watched[0].end(observed_reply(context, status, b""))
 
     async def _send(self, call: StreamCall, incoming: oip_proto.Incoming | None, result: Any) -> None:
         if isinstance(result, FailureError) or incoming is None:

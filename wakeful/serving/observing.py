@@ -65,23 +65,24 @@ class Observed:
     def begin(self, request: Request, answer: Answer) -> Cancel | None:
         if request.method != "POST":
             return self._inner.begin(request, answer)
-        watch = self._watch(request)
+        watch = self.watch(request)
         cancel = self._inner.begin(request, partial(self._answer, watch, answer))
         return None if cancel is None else partial(_cancel, watch, cancel)
 
     def screen(self, head: Request) -> Reply | None:
         reply = self._inner.screen(head)
         if reply is not None and head.method == "POST":
-            self._watch(head).end(reply)
+            self.watch(head).end(reply)
         return reply
 
     def failed(self, head: Request | None, error: Exception) -> Reply:
         reply = self._inner.failed(head, error)
         if head is not None and head.method == "POST":
-            self._watch(head).end(reply)
+            self.watch(head).end(reply)
         return reply
 
-    def _watch(self, request: Request) -> _Watch:
+    def watch(self, request: Request) -> Watch:
+        """Observe ``request``, whose headers are its span's from now on; gRPC, which is no ``Handler``, asks too."""
         span = None
         if self._tracer is not None:
             path = request.target.partition("?")[0][:300]
@@ -93,9 +94,9 @@ class Observed:
             }
             span = self._tracer.begin(f"{request.method} {path}", request.headers.first, attributes)
             request.headers = TracedHeaders(request.headers, span)
-        return _Watch(request, span, self._observers)
+        return Watch(request, span, self._observers)
 
-    def _answer(self, watch: _Watch, answer: Answer, reply: Reply) -> None:
+    def _answer(self, watch: Watch, answer: Answer, reply: Reply) -> None:
         if isinstance(reply.body, bytes | tuple):
             answer(reply)
             watch.end(reply)
@@ -104,12 +105,12 @@ class Observed:
             answer(reply)
 
 
-def _cancel(watch: _Watch, cancel: Cancel) -> None:
+def _cancel(watch: Watch, cancel: Cancel) -> None:
     cancel()
     watch.end(Reply(CLIENT_CLOSED))
 
 
-class _Watch:
+class Watch:
     """One request under way."""
 
     __slots__ = ("_began", "_is_open", "_observers", "_request", "_span")

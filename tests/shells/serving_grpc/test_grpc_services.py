@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import grpc
@@ -106,3 +107,22 @@ async def test_statistics_count_good_and_bad(rig: Any, infer: Any) -> None:
     request = message("inference.ModelStatisticsRequest")(name="m")
     counted = (await rig.method("ModelStatistics")(request)).model_stats[0].inference_stats
     assert (counted.success.count, counted.fail.count) == (1, 1)
+
+
+async def test_observers_see_calls(start: Any, infer: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    rig = await start(access_log="all")
+    await rig.method("ModelInfer")(infer(), metadata=(("x-request-id", "r1"),))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await rig.method("ModelInfer")(infer(model="nope"))
+    stream = rig.stream()
+    await stream.write(infer())
+    await stream.read()
+    stream.cancel()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"answered"' in line]
+    told = [(line["status"], line["scheme"], line["path"].rpartition("/")[2]) for line in lines]
+    assert told == [
+        (200, "grpc", "ModelInfer"),
+        (404, "grpc", "ModelInfer"),
+        (200, "grpc", "ModelStreamInfer"),
+    ]
+    assert lines[0]["request_id"] == "r1" and lines[0]["bytes_in"] > 0 and lines[0]["bytes_out"] > 0
