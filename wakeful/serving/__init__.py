@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
     from wakeful.serving.arrays import from_array, to_array
     from wakeful.serving.model import Context, LoadError, Model, TensorSpec
+    from wakeful.serving.parts import Joining
     from wakeful.serving.server import serve
 
 _HOME = {
@@ -22,6 +23,7 @@ _HOME = {
     "InferRequest": "wakeful.core.protocol.oip",
     "InferResponse": "wakeful.core.protocol.oip",
     "InvalidError": "wakeful.core.errors",
+    "Joining": "wakeful.serving.parts",
     "LoadError": "wakeful.serving.model",
     "Model": "wakeful.serving.model",
     "Tensor": "wakeful.core.protocol.oip",
@@ -38,6 +40,7 @@ __all__ = [
     "InferRequest",
     "InferResponse",
     "InvalidError",
+    "Joining",
     "LoadError",
     "Model",
     "Tensor",

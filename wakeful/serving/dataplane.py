@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.kit import logs
-from wakeful.serving import joining, observing
+from wakeful.serving import joining, observing, translation
 from wakeful.serving.batcher import Batcher
 from wakeful.serving.calls import Bounds, Call, Deadlines, Done
 from wakeful.serving.metrics import Metrics
@@ -58,10 +58,12 @@ class DataPlane:
     def submit(self, entry: Entry, verb: Verb, payload: Any, context: Context, done: Done) -> Call:
         """Ask the model; ``done`` gets its answer or the ``FailureError``, later, on the loop, unless cancelled.
 
-        Raises ``FailureError`` where it is refused at once: no place is free, or a model that batches finds the payload
-        wrong. ``cancel`` the call when its caller has gone.
+        Raises ``FailureError`` where it is refused at once: no place is free, the payload has no form that the model
+        takes, or one that batches finds it wrong. ``cancel`` the call when its caller has gone.
         """
         name = entry.model.name
+        if entry.model.takes != "either":
+            payload = translation.payload_for(entry.model, payload)
         now = asyncio.get_running_loop().time()
         deadline = now + self._timeout_s
         if context.deadline is not None and context.deadline < deadline:

@@ -16,7 +16,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem, v1
-from wakeful.serving import http_events, http_v2, streams
+from wakeful.serving import http_events, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
@@ -66,9 +66,12 @@ class V1Edge:
         if isinstance(result, bytes | bytearray | memoryview):
             headers.setdefault("Content-Type", "application/octet-stream")
             return Reply(200, headers, bytes(result))
-        if type(result) is not dict and streams.is_stream(result):
-            headers.setdefault("Content-Type", "text/event-stream")
-            return Reply(200, headers, streams.parts(result, self._aside))
+        if type(result) is not dict:
+            if streams.is_stream(result):
+                headers.setdefault("Content-Type", "text/event-stream")
+                return Reply(200, headers, streams.parts(result, self._aside))
+            if isinstance(result, oip.InferResponse):
+                result = translation.to_predictions(result)
         if (
             context.batch_id and isinstance(result, dict) and "predictions" in result
         ):  # as KServe's batcher answers
@@ -91,6 +94,8 @@ class V1Edge:
         if inference is not None:
             answered = http_v2.respond(entry, inference, result)
             result = problem.parse_json(oip.encode_json(answered, answered.outputs), "the answer")
+        elif isinstance(result, oip.InferResponse):
+            result = translation.to_predictions(result)
         if isinstance(result, str):
             result = result.encode()
         if streams.is_stream(result):

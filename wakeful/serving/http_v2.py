@@ -15,9 +15,9 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, v1
-from wakeful.serving import ids
+from wakeful.serving import ids, translation
 from wakeful.serving.exchange import Reply, Request
-from wakeful.serving.model import Context
+from wakeful.serving.model import Context, Model
 from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
@@ -64,7 +64,7 @@ def _selected(entry: Entry, request: oip.InferRequest, result: Any) -> tuple[oip
     from wakeful.core.protocol.arrays import plain
 
     name = entry.model.name
-    response = as_response(result, name)
+    response = as_response(result, entry.model)
     response.model_name = name
     response.id = request.id or response.id or ids.answer_id()
     if not request.outputs and not request.parameters:
@@ -100,7 +100,7 @@ def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: An
     return Reply(200, headers, buffers)
 
 
-def as_response(result: Any, model: str) -> oip.InferResponse:
+def as_response(result: Any, model: Model) -> oip.InferResponse:
     """What a model answered, as an ``InferResponse``; gRPC's edge calls it too. Raises ``FailureError``."""
     if type(result) is oip.InferResponse:
         return result
@@ -113,8 +113,10 @@ def as_response(result: Any, model: str) -> oip.InferResponse:
                 for o in outputs
             ]
             return oip.InferResponse(tensors, id=result.get("id"), parameters=result.get("parameters"))
+        case {"predictions": _}:
+            return translation.to_response(result, model.outputs())
         case _:
             raise FailureError(
                 FailureKind.UNSUPPORTED,
-                f"model {model} answered a V2 request with {type(result).__name__}, not an InferResponse: use :predict",
+                f"model {model.name} answered a V2 request with {type(result).__name__}, not an InferResponse: use :predict",
             )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.serving.parts import Batching, Joining
@@ -99,6 +99,9 @@ class Model:
     """Set by the server where ``--predictor_host`` was given."""
     batching: Batching | Joining | None = None
     """How several requests become one call of ``predict``; None: each request is a call of its own."""
+
+    takes: Literal["either", "rows", "tensors"] = "either"
+    """What payloads ``predict`` understands: V1 objects, ``InferRequest``, or either as it came. The other is translated."""
 
     def __init__(self, name: str) -> None:
         self.name = name
