@@ -178,9 +178,10 @@ def test_pod_deleted_while_its_program_starts(healthy: Healthy, kube: Kube, name
         ]
 
     name = until(started, SETTLE_S, "its container to run")[0]
-    kube.kubectl("delete", "isvc", "slow", "-n", namespace)
     kube.kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
     until(lambda: kube.find("Pod", namespace, name) is None, SETTLE_S, "the pod to go")
+    kube.kubectl("delete", "isvc", "slow", "-n", namespace)
+    until(lambda: healthy.left("slow"), SETTLE_S, "what belonged to it to go", lambda left: left == [])
 
 
 @pytest.mark.timeout(POWER_LIMIT_S)
