@@ -9,9 +9,12 @@ Invariant: a call returns or raises as its asynchronous twin does; after a fork 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from wakeful.client.answers import Answer
@@ -21,11 +24,44 @@ from wakeful.core.protocol import oip
 T = TypeVar("T")
 
 
+class _Loop:
+    """The process's one event loop for blocking clients."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+
+    def leave(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have ``close`` run, without waiting: this may be called in any thread, by the garbage collector."""
+        if self._loop is not None and self._pid == os.getpid():
+            asyncio.run_coroutine_threadsafe(close(), self._loop)
+
+    def finish(self) -> None:
+        """At exit: let what ``leave`` began come to its end."""
+        if self._loop is not None and self._pid == os.getpid():
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0.01), self._loop).result(1.0)
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():
+                self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="wakeful-client", daemon=True).start()
+            return self._loop
+
+
+_LOOP = _Loop()
+atexit.register(_LOOP.finish)
+
+
 class InferenceClient:
     """Calls of one server's models. Use as ``with InferenceClient(url) as client``, or ``close`` it."""
 
     def __init__(self, address: str, *, binary: bool = True, **options: Any) -> None:
         self._client = AsyncInferenceClient(address, binary=binary, **options)
+        weakref.finalize(self, _LOOP.leave, self._client.close)  # who forgets to close it, and at exit
 
     def __enter__(self) -> Self:
         return self
@@ -91,26 +127,6 @@ class InferenceClient:
     def metadata(self, model: str) -> dict[str, Any]:
         """V2 metadata of a model."""
         return _run(self._client.metadata(model))
-
-
-class _Loop:
-    """The process's one event loop for blocking clients."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
-
-    def get(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._loop = asyncio.new_event_loop()
-                self._pid = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="wakeful-client", daemon=True).start()
-            return self._loop
-
-
-_LOOP = _Loop()
 
 
 def _run(call: Coroutine[Any, Any, T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -218,3 +219,13 @@ async def test_an_answer_without_end_is_given_up() -> None:
 def test_addresses_are_checked_when_the_client_is_made(address: str) -> None:
     with pytest.raises(ValueError, match="address"):
         AsyncInferenceClient(address)
+
+
+async def test_a_client_that_nobody_closed_leaves_without_a_word(start: Start) -> None:
+    base = await start(Echo("m"))
+    code = f"from wakeful import InferenceClient; print(InferenceClient({base!r}).models())"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out.decode().strip(), err.decode()) == (0, "['m']", "")
