@@ -16,14 +16,16 @@ import statistics
 import subprocess
 import tempfile
 from collections import defaultdict
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import joblib
 import uvloop
 from sklearn.datasets import load_iris
 from sklearn.svm import SVC
 
-from benchmarks import _serving_load
+from benchmarks import _serving_grpc, _serving_load
 from benchmarks._serving_peers import LOAD_CORE, ROOT, Peer, peers
 from benchmarks._serving_requests import Case, cases
 
@@ -51,15 +53,22 @@ def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Fig
     """Alternating rounds of one case."""
     found = Figures()
     for server in servers:  # what is done for the first time is not measured
-        uvloop.run(_serving_load.saturate(server.port, case.message, case.connections, 0.3))
+        uvloop.run(_saturate(case, server, 0.3))
     for _ in range(rounds):
         for server in servers:
             cpu_s = server.cpu_s()
-            round_ = uvloop.run(_serving_load.saturate(server.port, case.message, case.connections, seconds))
+            round_ = uvloop.run(_saturate(case, server, seconds))
             found.rates[server.name].append(round_.rate)
             found.latencies_s[server.name] += round_.latencies_s
             found.cpu_us[server.name].append((server.cpu_s() - cpu_s) / max(1, len(round_.latencies_s)) * 1e6)
     return found
+
+
+def _saturate(case: Case, server: Peer, seconds: float) -> Coroutine[Any, Any, _serving_load.Round]:
+    if case.is_grpc:
+        port = server.grpc_port or server.port
+        return _serving_grpc.saturate(port, case.message, case.connections, seconds)
+    return _serving_load.saturate(server.port, case.message, case.connections, seconds)
 
 
 def show(case: Case, figures: Figures, servers: list[Peer]) -> None:
@@ -110,10 +119,11 @@ def measure(model: str, names: list[str], folder: Path, options: argparse.Namesp
                 f"{server.name}, {model}: ready after {server.ready_s:.2f} s with {server.ready_rss_mib} MiB"
             )
         for case in chosen:
-            able = [s for s in servers if not (case.has_v1 and s.name == "mlserver")]
+            without = {"mlserver"} if case.has_v1 else {"floor"} if case.is_grpc else set()
+            able = [server for server in servers if server.name not in without]
             figures = of_case(case, able, options.rounds, options.seconds)
             show(case, figures, able)
-            if case.connections == 16 and "2 rows" in case.name and len(able) > 1:
+            if case.connections == 16 and "2 rows" in case.name and len(able) > 1 and not case.is_grpc:
                 at_equal_load(case, figures, able, options.seconds)
         print()
         for server in servers:

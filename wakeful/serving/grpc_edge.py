@@ -1,8 +1,8 @@
 """The V2 edge over gRPC: ``inference.GRPCInferenceService`` on the data plane.
 
 ``grpc_server`` calls these methods. Source: kserve.md 5.4; what the server tells about itself is ``http_meta``'s.
-``ModelInfer`` takes no task: decode, ``plane.submit``, encode in ``_done``. Messages of 256 KiB and more are decoded in a
-thread. Left out: the stream (``grpc_stream``), health and reflection (``grpc_services``).
+``ModelInfer`` takes no task: decode, ``plane.submit``, encode in ``_done``. Messages with 256 KiB and more of elements one
+by one are decoded in a thread; raw numbers, whatever their size, are not. Left out: the stream (``grpc_stream``), health and reflection (``grpc_services``).
 
 Invariant: the answer holds exactly the outputs that the request lists, or all of them when it lists none; the status
 is the one of ``core.errors`` for the failure's kind.
@@ -65,7 +65,7 @@ class InferenceService:
         self.server.begin_inference()
         call.observe(call.message)
         self.server.check_inference()
-        if len(call.message) >= http_v2.LARGE_BYTES:
+        if oip_proto.weight(call.message) >= http_v2.LARGE_BYTES:
             call.reply_later(self._infer_aside(call))
             return
         incoming = oip_proto.decode(call.message)

@@ -78,7 +78,7 @@ class StreamInfer:
         context = call.context if watched is None else call.new_context(watched[1])
         try:
             service.server.check_inference()
-            if len(content) >= http_v2.LARGE_BYTES:
+            if oip_proto.weight(content) >= http_v2.LARGE_BYTES:
                 incoming = await service.plane.aside(partial(oip_proto.decode, content))
             else:
                 incoming = oip_proto.decode(content)

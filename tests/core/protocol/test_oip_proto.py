@@ -177,6 +177,13 @@ def test_structure_and_fields_of_large_messages_are_bounded() -> None:
         oip_proto.decode(typed("INT64", [0] * (17 << 20), (17 << 20,)).SerializeToString())
 
 
+def test_only_elements_one_by_one_weigh() -> None:
+    content = bytes(400_000)
+    assert oip_proto.weight(raw("FP32", (100_000,), content).SerializeToString()) < 100
+    assert oip_proto.weight(raw("BYTES", (100_000,), content).SerializeToString()) > 400_000
+    assert oip_proto.weight(typed("INT64", [1] * 300_000, (300_000,)).SerializeToString()) > 300_000
+
+
 def test_fixed_size_fields_are_stepped_over() -> None:
     content = bytes(70_000)
     unknown = b"\xf9\x07" + bytes(8) + b"\xfd\x07" + bytes(4) + b"\xf8\x07\x96\x01"

@@ -84,6 +84,14 @@ def decode(body: Buffer) -> Incoming:
     return Incoming(message.model_name, message.model_version, request, bool(raw))
 
 
+def weight(body: Buffer) -> int:
+    """Bytes of a message that are decoded one element at a time (30 ns to 300 ns each); raw numbers are not. Raises ``InvalidError``."""
+    if len(body) < LARGE_BYTES:
+        return len(body)
+    rest, _ = _take_raw(memoryview(body))
+    return len(body) if b"BYTES" in rest.upper() else len(rest)
+
+
 def _parse(body: Buffer) -> Any:
     try:
         return ModelInferRequest.FromString(body)

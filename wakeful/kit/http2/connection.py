@@ -22,6 +22,8 @@ from wakeful.kit.http2.limits import Limits
 from wakeful.kit.http2.outbox import Outbox
 from wakeful.kit.http2.stream import Stream
 
+RESET_COST = 4
+"""Of a request given up before its answer: it has cost us a decode and a call of the model. 500 at once are taken."""
 VIEW_BYTES = 64 * 1024
 """Parts of bodies from here on are views of what was received; smaller ones are copied, so that they keep nothing."""
 
@@ -336,7 +338,7 @@ class Connection(Outbox):
         if len(payload) != 4:
             raise WireError(Code.FRAME_SIZE_ERROR, "a RST_STREAM frame takes 4 bytes")
         stream = self._known(number, frames.RST_STREAM)
-        self.spend(1)
+        self.spend(1 if stream is None else RESET_COST)
         if stream is not None:
             self.forget(stream)
             stream.on_lost(int.from_bytes(payload, "big"))
