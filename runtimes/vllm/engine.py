@@ -11,12 +11,12 @@ with vLLM's last words.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtimes.vllm import flags, process
+from runtimes.vllm.stream import EventStream
 from runtimes.vllm.upstream import Upstream
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.openai import Call, Task
@@ -48,7 +48,7 @@ class VllmEngine:
         self._check(call)
         return await self._upstream.answer(PATHS[call.task], self._body(call))
 
-    async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
+    def stream(self, call: Call) -> EventStream:
         """vLLM's events."""
         self._check(call)
         body = self._body(call) | {"stream": True}
@@ -57,9 +57,7 @@ class VllmEngine:
                 "include_usage": True,
                 "continuous_usage_stats": call.wants_running_usage,
             }
-        async with contextlib.aclosing(self._upstream.stream(PATHS[call.task], body)) as events:
-            async for part in events:
-                yield part
+        return self._upstream.stream(PATHS[call.task], body)
 
     def _check(self, call: Call) -> None:
         if self.death:

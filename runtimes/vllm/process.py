@@ -29,6 +29,8 @@ PR_SET_PDEATHSIG = 1
 KEPT_LINES = 60
 LINE_BYTES = 64 * 1024
 STOP_S = 8.0
+MAX_PLACE_BYTES = 40
+"""vLLM puts ``/`` and a UUID behind the folder of its own sockets, we ``/vllm-`` and eight characters before that."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 SET = {
@@ -67,11 +69,17 @@ def environment(environ: Mapping[str, str], model_dir: str) -> dict[str, str]:
     return made
 
 
+def short_place() -> str:
+    """A folder for sockets: their paths may have 107 bytes, and a pod's own temporary folder is longer than that allows."""
+    usual = tempfile.gettempdir()
+    return "/tmp" if len(usual) > MAX_PLACE_BYTES and os.access("/tmp", os.W_OK) else usual
+
+
 class VllmProcess:
     """One child; event loop only."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="wakeful-vllm-")
+        self._folder = tempfile.TemporaryDirectory(prefix="vllm-", dir=short_place())
         self.socket = str(Path(self._folder.name) / "vllm.sock")
         self._child: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -82,7 +90,7 @@ class VllmProcess:
         try:
             self._child = await asyncio.create_subprocess_exec(
                 *argv,
-                env=dict(environ),
+                env={**environ, "VLLM_RPC_BASE_PATH": self._folder.name},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

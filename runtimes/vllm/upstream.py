@@ -1,28 +1,23 @@
 """Asking vLLM over its unix socket: whole answers, streams of events, health, metrics. Errors become failures.
 
-Used by ``runtimes.vllm.engine``. vLLM's answers are OpenAI's already, so they are passed on as the bytes they are; events
-are cut at their ends only so that nobody downstream ever sees half of one. Left out: what may be asked (checked
-before), processes.
+Used by ``runtimes.vllm.engine``. vLLM's answers are OpenAI's already, so they are passed on as the bytes they are. Left out: what may be asked (checked
+before), processes, how a stream is read (``stream``).
 
 Invariant: leaving a stream closes its connection, by which vLLM ends the generation.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
 import orjson
 
+from runtimes.vllm.stream import EventStream
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.openai_errors import RefusedError
 
 BASE = "http://vllm"
-DONE = b"data: [DONE]\n\n"
-END = b"\n\n"
-MAX_EVENT_BYTES = 16 * 1024 * 1024
-MAX_ERROR_BYTES = 64 * 1024
 HEALTH_S = 10.0
 
 
@@ -30,6 +25,7 @@ class Upstream:
     """One vLLM server."""
 
     def __init__(self, socket: str) -> None:
+        self._socket = socket
         # Streams and calls are bounded before they come here; a bound of the pool's own would only make them wait.
         connector = aiohttp.UnixConnector(path=socket, limit=0)
         self._session = aiohttp.ClientSession(
@@ -50,29 +46,9 @@ class Upstream:
         except aiohttp.ClientError as error:
             raise _lost(error) from error
 
-    async def stream(self, path: str, body: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """Whole events as they come, several at once where they came so; not ``[DONE]``. Raises ``FailureError``."""
-        try:
-            async with self._post(path, body) as response:
-                if response.status != 200:
-                    raise failure(response.status, await response.content.read(MAX_ERROR_BYTES))
-                held = b""
-                async for data in response.content.iter_any():
-                    held += data
-                    cut = held.rfind(END) + len(END)
-                    if cut < len(END):
-                        if len(held) > MAX_EVENT_BYTES:
-                            raise FailureError(FailureKind.INTERNAL, "vLLM sent an event without an end")
-                        continue
-                    events, held = held[:cut], held[cut:]
-                    if events.endswith(DONE):
-                        if len(events) > len(DONE):
-                            yield events[: -len(DONE)]
-                        return
-                    yield events
-                raise FailureError(FailureKind.UNAVAILABLE, "vLLM ended the stream before its last event")
-        except aiohttp.ClientError as error:
-            raise _lost(error) from error
+    def stream(self, path: str, body: dict[str, Any]) -> EventStream:
+        """Whole events as they come; not ``[DONE]``. Reading it raises ``FailureError``."""
+        return EventStream(self._socket, path, orjson.dumps(body), failure)
 
     async def health(self) -> int:
         """The status of ``/health``; 0 where nobody answers."""

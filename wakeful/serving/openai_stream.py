@@ -11,7 +11,6 @@ an event with the error and then ``[DONE]``, never a cut line.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +38,24 @@ class Watch:
 class Relay:
     """The events of one answer, ``first`` among them."""
 
+    __slots__ = (
+        "_asked_at", "_events", "_first", "_is_closed", "_is_done", "_is_stalled", "_last_at", "_loop", "_reader",
+        "_timer", "_watch",
+    )  # fmt: skip
+
     def __init__(self, first: bytes | None, events: AsyncIterator[bytes], watch: Watch) -> None:
         self._first = first
         self._events = events
         self._watch = watch
-        self._last_at = time.perf_counter()
+        self._loop = asyncio.get_running_loop()
+        self._last_at = self._asked_at = self._loop.time()
         self._is_done = first is None
         self._is_closed = False
+        self._is_stalled = False
+        self._reader: asyncio.Task[object] | None = None
+        """Who waits for an event."""
+        # One timer a stream and not one an event: it looks now and then whether somebody has waited too long.
+        self._timer = self._loop.call_later(watch.stall_s, self._ring)
 
     def __aiter__(self) -> Relay:
         return self
@@ -60,19 +70,40 @@ class Relay:
         if self._is_done:
             await self._close(True)
             return openai_answers.DONE
+        self._asked_at = self._loop.time()
+        self._reader = asyncio.current_task()
         try:
-            async with asyncio.timeout(self._watch.stall_s):
-                event = await anext(self._events)
+            event = await anext(self._events)
         except StopAsyncIteration:
             await self._close(True)
             return openai_answers.DONE
+        except asyncio.CancelledError:
+            if not self._is_stalled or self._reader is None or self._reader.uncancel() > 0:
+                raise
+            return self._failed(TimeoutError())
         except Exception as error:
-            self._is_done = True
-            return openai_answers.error_event(openai_errors.body(self._failure(error)))
-        now = time.perf_counter()
+            return self._failed(error)
+        finally:
+            self._reader = None
+        now = self._loop.time()
         self._watch.between(now - self._last_at)
         self._last_at = now
         return event
+
+    def _failed(self, error: Exception) -> bytes:
+        self._is_done = True
+        failure = as_failure(error, self._watch.request_id, self._watch.stall_s)
+        return openai_answers.error_event(openai_errors.body(failure))
+
+    def _ring(self) -> None:
+        left_s = self._watch.stall_s
+        if self._reader is not None:
+            left_s = self._asked_at + self._watch.stall_s - self._loop.time()
+            if left_s <= 0:
+                self._is_stalled = True
+                self._reader.cancel()
+                return
+        self._timer = self._loop.call_later(left_s, self._ring)
 
     async def aclose(self) -> None:
         """End the engine's work: the client has gone, or has everything."""
@@ -82,11 +113,9 @@ class Relay:
 
     async def _close(self, is_whole: bool) -> None:
         self._is_closed = True
+        self._timer.cancel()
         self._watch.on_end(is_whole)
         await close(self._events)
-
-    def _failure(self, error: Exception) -> FailureError:
-        return as_failure(error, self._watch.request_id, self._watch.stall_s)
 
 
 def as_failure(error: Exception, request_id: str, stall_s: float) -> FailureError:

@@ -58,13 +58,20 @@ def program(folder: Path) -> str:
     return str(place)
 
 
+def long_place(folder: Path) -> Path:
+    """A temporary folder whose path is as long as a pod's: too long for a socket in it."""
+    place = folder / ("t" * 60)
+    place.mkdir(exist_ok=True)
+    return place
+
+
 @asynccontextmanager
 async def fronted(folder: Path, *flags: str) -> AsyncIterator[Front]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "runtimes.vllm", "--served-model-name", "m", "adapter", "--model", str(folder),
         f"--port={port}", "--host=127.0.0.1", f"--vllm_command={program(folder)}", "--max-model-len", "77", *flags,
-        env={**os.environ, "WAKEFUL_TERMINATION_LOG": str(folder / "termination")},
+        env={**os.environ, "WAKEFUL_TERMINATION_LOG": str(folder / "termination"), "TMPDIR": str(long_place(folder))},
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     base = f"http://127.0.0.1:{port}"
@@ -112,6 +119,7 @@ async def test_answers_streams_metrics_and_names(begin: Begin) -> None:
     stream = await front.client.chat.completions.create(**asked("count 500", model="adapter", stream=True))
     texts = [event.choices[0].delta.content async for event in stream]
     assert texts == [f"{number} " for number in range(500)]
+    assert len(front.record()[0]) + len("/") + 36 < 107, "vLLM's own sockets have a UUID behind this folder"
     sent = json.loads(front.record()[-1])
     assert sent["model"] == "adapter" and sent["stream"] is True
     async with front.session.get("/metrics", headers={"Accept": "application/openmetrics-text"}) as response:
