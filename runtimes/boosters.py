@@ -1,4 +1,4 @@
-"""What the servers of tree boosters (xgboost, lightgbm) share: their flag, and a matrix of numbers.
+"""What the servers of tree boosters (xgboost, lightgbm) share: how they load, and a matrix of numbers.
 
 Called by ``runtimes.xgboost`` and ``runtimes.lightgbm``. What rows and tensors may look like is
 ``wakeful.serving.tabular``'s business; a booster takes numbers only, NaN for a missing value.
@@ -9,7 +9,6 @@ Invariant: ``numbers`` returns floats or refuses (400), naming the first element
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,7 @@ from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import arrays
 from wakeful.core.protocol.problem import shown
 from wakeful.serving.model import LoadError, TensorSpec
-from wakeful.serving.settings import Settings
 from wakeful.serving.tabular import TabularModel
-
-
-@dataclass(frozen=True, slots=True)
-class BoosterSettings(Settings):
-    """One booster's settings."""
-
-    nthread: int = 1
-    """Threads for one prediction: KServe's flag and default, as more pay for large requests only. 0: all processors."""
 
 
 class BoosterModel(TabularModel):

@@ -4,7 +4,7 @@ Called by ``runtimes.onnx`` and ``runtimes.torch`` with what the model says of i
 in the caller's words and not in the framework's. Kinder than Triton: numbers of the same kind are converted (FP64 for
 FP32, INT32 for INT64) where every value fits; the name does not matter where there is one tensor on both sides.
 
-Invariant: what ``of_request`` and ``of_rows`` return has exactly the model's inputs, in its datatypes.
+Invariant: what ``of_request`` and ``of_rows`` return has exactly the model's inputs, in its order and datatypes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def of_request(request: InferRequest, specs: Mapping[str, TensorSpec]) -> Arrays
     if missing := [name for name in specs if name not in given]:
         raise InvalidError(f"input {missing[0]!r} is missing; the model takes {', '.join(specs)}")
     return {
-        name: fitted(arrays.to_array(tensor), specs[name], f"input {shown(tensor.name)}")
-        for name, tensor in given.items()
+        name: fitted(arrays.to_array(given[name]), spec, f"input {shown(given[name].name)}")
+        for name, spec in specs.items()
     }
 
 

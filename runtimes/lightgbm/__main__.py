@@ -6,15 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtimes.boosters import BoosterSettings
-from runtimes.lightgbm.model import LightgbmModel
+from runtimes import frameworks
+from runtimes.booster_settings import BoosterSettings
 from wakeful.serving import server
+from wakeful.serving.model import Model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
 
-    def make(settings: BoosterSettings) -> list[LightgbmModel]:
+    def make(settings: BoosterSettings) -> list[Model]:
+        with frameworks.needed("lightgbm"):
+            from runtimes.lightgbm.model import LightgbmModel
+
         return [LightgbmModel(settings.model_name, Path(settings.model_dir), settings.nthread)]
 
     return server.serve_with(make, sys.argv[1:] if argv is None else argv, BoosterSettings)

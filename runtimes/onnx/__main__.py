@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtimes.onnx.model import OnnxModel
+from runtimes import frameworks
 from wakeful.serving import server
+from wakeful.serving.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class OnnxSettings(server.Settings):
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
 
-    def make(settings: OnnxSettings) -> list[OnnxModel]:
+    def make(settings: OnnxSettings) -> list[Model]:
+        with frameworks.needed("onnxruntime"):
+            from runtimes.onnx.model import OnnxModel
+
         return [OnnxModel(settings.model_name, Path(settings.model_dir), settings.nthread)]
 
     return server.serve_with(make, sys.argv[1:] if argv is None else argv, OnnxSettings)

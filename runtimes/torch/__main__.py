@@ -1,7 +1,7 @@
 """``python -m runtimes.torch --model_name N --model_dir DIR [--nthread T]``: serve one PyTorch model. Composition only.
 
-PyTorch is not in the platform's own environment (it is gigabytes): without it the start ends with a sentence.
-Environment: ``WAKEFUL_PICKLE``.
+PyTorch is not in the platform's own environment (it is gigabytes): there the program starts itself anew in the one of
+``hack/llm-env``, and ends with a sentence where that is missing too. Environment: ``WAKEFUL_PICKLE``, ``WAKEFUL_LLM_ENV``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtimes.vllm import places
 from wakeful.serving import server
-from wakeful.serving.model import LoadError, Model
+from wakeful.serving.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,18 @@ class TorchSettings(server.Settings):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if importlib.util.find_spec("torch") is None:
+        python = places.python(os.environ)
+        if python is None or Path(sys.executable) == python:
+            return server.fail(f"torch is not installed here: {places.ADVICE}; or serve the model as ONNX")
+        os.execv(python, [str(python), "-m", "runtimes.torch", *words])
+    from runtimes.torch.model import TorchModel
 
     def make(settings: TorchSettings) -> list[Model]:
-        if importlib.util.find_spec("torch") is None:
-            raise LoadError(
-                f"PyTorch is not installed for {sys.executable}: install torch there, or serve the model as ONNX"
-            )
-        from runtimes.torch.model import TorchModel
-
         return [TorchModel(settings.model_name, Path(settings.model_dir), settings.nthread, os.environ)]
 
-    return server.serve_with(make, sys.argv[1:] if argv is None else argv, TorchSettings)
+    return server.serve_with(make, words, TorchSettings)
 
 
 if __name__ == "__main__":

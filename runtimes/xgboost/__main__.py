@@ -6,15 +6,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtimes.boosters import BoosterSettings
-from runtimes.xgboost.model import XgboostModel
+from runtimes import frameworks
+from runtimes.booster_settings import BoosterSettings
 from wakeful.serving import server
+from wakeful.serving.model import Model
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM; the exit status."""
 
-    def make(settings: BoosterSettings) -> list[XgboostModel]:
+    def make(settings: BoosterSettings) -> list[Model]:
+        with frameworks.needed("xgboost-cpu"):
+            from runtimes.xgboost.model import XgboostModel
+
         return [XgboostModel(settings.model_name, Path(settings.model_dir), settings.nthread)]
 
     return server.serve_with(make, sys.argv[1:] if argv is None else argv, BoosterSettings)

@@ -127,7 +127,7 @@ def test_an_exported_program_under_its_own_names(exported: Served) -> None:
     )
     inputs = [tensor("scale", [1, 1], [2], "FP64"), tensor("x", [1, 4], [1, 2, 3, 4])]
     status, answer = exported.ask("/v2/models/m/infer", {"inputs": inputs})
-    assert status == 200
+    assert status == 200, answer
     assert {item["name"]: (item["shape"], item["data"]) for item in answer["outputs"]} == {
         "scaled": ([1, 3], [20, 20, 20]),
         "sum": ([1], [10]),
@@ -188,8 +188,15 @@ def test_what_is_not_loaded(models: Path, folder: str, policy: str, words: str) 
 
 
 def test_without_torch_the_start_ends_with_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "model.pt2").write_bytes(b"x")
     argv = [sys.executable, *command(tmp_path, 0)[1:]]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "WAKEFUL_LLM_ENV": str(tmp_path)}
+    done = subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("PyTorch is not installed for ")
+    assert done.stderr.splitlines()[-1].startswith("torch is not installed here: hack/llm-env --prepare")
+
+
+def test_the_platforms_python_starts_the_other_ones(models: Path) -> None:
+    argv = [sys.executable, *command(models / "state", 0)[1:]]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "model.pt is not TorchScript" in done.stderr.splitlines()[-1]

@@ -248,3 +248,15 @@ def test_a_file_that_is_read_leaves_no_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("WAKEFUL_TERMINATION_LOG", str(tmp_path / "note"))
     served(LightgbmModel, tmp_path, lgb())
     assert (tmp_path / "note").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["xgboost", "lightgbm", "onnx"])
+def test_without_its_framework_the_start_ends_with_a_sentence(tmp_path: Path, name: str) -> None:
+    package = {"onnx": "onnxruntime"}.get(name, name)
+    code = f"import sys; sys.modules[{package!r}] = None; from runtimes.{name} import __main__ as m; sys.exit(m.main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"--model_dir={tmp_path}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "install the Python package" in done.stderr.splitlines()[-1], done.stderr

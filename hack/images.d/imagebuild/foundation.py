@@ -18,7 +18,7 @@ from imagebuild.keys import KEY_LENGTH
 from imagebuild.steps import Steps, run
 
 SUITE = "bookworm"
-PACKAGES = ("python3.11", "python3.11-venv", "ca-certificates", "libstdc++6", "binutils")
+PACKAGES = ("python3.11", "python3.11-venv", "ca-certificates", "libstdc++6", "libgomp1", "binutils")
 OPTIONS = (
     "--variant=essential",
     "--dpkgopt=path-exclude=/usr/share/man/*",
