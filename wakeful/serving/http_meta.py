@@ -8,6 +8,7 @@ Invariant: every readiness answer is 503 from the moment the server drains.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import wakeful
@@ -35,7 +36,9 @@ class Meta:
                 return {"models": self._registry.names()}
             case Kind.V1_READY | Kind.V2_MODEL_READY:
                 self._refuse_draining()
-                return {"name": self._registry.ready(route.model).model.name, "ready": True}
+                name = self._registry.ready(route.model).model.name
+                await self._follow_predictors([name])
+                return {"name": name, "ready": True}
             case Kind.V2_SERVER:
                 extensions = ["binary_tensor_data", *(["model_repository_extension"] * self._has_repository)]
                 return {"name": "wakeful", "version": wakeful.__version__, "extensions": extensions}
@@ -47,6 +50,7 @@ class Meta:
                     raise FailureError(
                         FailureKind.NOT_READY, "the server is not ready: a model is not loaded"
                     )
+                await self._follow_predictors(self._registry.names())
                 return {"ready": True}
             case Kind.V2_MODEL:
                 return self._metadata(route.model)
@@ -58,6 +62,15 @@ class Meta:
     def _refuse_draining(self) -> None:
         if self._startup.is_draining:
             raise FailureError(FailureKind.NOT_READY, "the server is shutting down")
+
+    async def _follow_predictors(self, names: Sequence[str]) -> None:
+        """With ``--enable_predictor_health_check`` a transformer is as ready as its predictor."""
+        if not self._registry.follows_predictor:
+            return
+        for name in names:
+            predictor = self._registry.entry(name).model.predictor
+            if predictor is not None and not await predictor.is_ready():
+                raise FailureError(FailureKind.NOT_READY, f"the predictor of model {name} is not ready")
 
     def _metadata(self, name: str) -> dict[str, Any]:
         model = self._registry.ready(name).model

@@ -50,6 +50,8 @@ class Entry:
     explain: tuple[Stage, ...]
     state: State = State.UNLOADED
     cause: str = ""
+    loads: int = 0
+    """How often it was loaded: another model may be behind the name since."""
 
 
 class Registry:
@@ -57,6 +59,8 @@ class Registry:
 
     def __init__(self, models: Sequence[Model]) -> None:
         self._entries: dict[str, Entry] = {}
+        self.follows_predictor = False
+        """Whether readiness asks the predictors too."""
         for model in models:
             if model.name in self._entries:
                 raise LoadError(f"two models are called {model.name}: give each its own name")
@@ -121,6 +125,7 @@ class Registry:
                 raise
             raise LoadError(entry.cause) from error
         entry.state = State.READY
+        entry.loads += 1
 
     async def unload(self, name: str) -> None:
         """Take a model out of service, then let it free what it holds."""

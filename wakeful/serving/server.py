@@ -22,6 +22,7 @@ from wakeful.kit import lifecycle, listening, logs, termination
 from wakeful.kit.http2.connection import Opener
 from wakeful.serving import http_body, http_events, observers, settings, startup
 from wakeful.serving.dataplane import DataPlane
+from wakeful.serving.exchange import Handler
 from wakeful.serving.http_edge import Edge
 from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import LoadError, Model
@@ -57,12 +58,18 @@ class Server:
         self.edge = Edge(plane, self.startup, naming, options.enable_repository, options.max_concurrency)
         budget = http_body.Budget(options.max_buffered_bytes)
         self._observers = observers.build(options, environ, metrics.registry)
-        self.connections = Connections(self._observers.around(self.edge), _limits(options), budget)
+        handler: Handler = self.edge
+        if options.response_cache_bytes:
+            from wakeful.serving.response_cache import ResponseCache
+
+            handler = ResponseCache(self.edge, plane, options.response_cache_bytes)
+        self.connections = Connections(self._observers.around(handler), _limits(options), budget)
         self._metrics = metrics
         self._ports = _ports(options, environ)
         self._wires = [Port(self.connections, http2=self._http2) for _ in self._ports]
         self._grpc: Opener | None = None
         self._predictor = _predictor(models, options)
+        self.registry.follows_predictor = options.enable_predictor_health_check
         self._port: int | None = None
 
     def _http2(self, shared: Connections) -> Wire:

@@ -49,6 +49,8 @@ class Settings:
     KServe's batcher do. 0: each model as it says itself (tables: up to 512 rows while the model is busy)."""
     max_latency: float = 0.0
     """Milliseconds a request may be held back until ``--max_batchsize`` rows are there. 0: none, what waits goes at once."""
+    response_cache_bytes: int = 0
+    """Bytes of answers kept for REST requests that come again, byte for byte (``response_cache``). 0: none are kept."""
     max_concurrency: int = 0
     """Inference requests answered at one moment, waiting ones and streams included; then 503 with Retry-After. 0: the
     two bounds above alone. Hard, as ``containerConcurrency`` is; on a cluster Knative queues in front of it."""
@@ -82,6 +84,8 @@ class Settings:
     """Whether the predictor is called over TLS."""
     predictor_request_timeout_seconds: float = 600.0
     """Most seconds one call of the predictor may take, waiting for a cold one included; the request's own deadline counts too."""
+    enable_predictor_health_check: bool = False
+    """Whether readiness asks the predictor too."""
     predictor_request_retries: int = 2
     """How often a call that the predictor did not begin (no connection, 429 or 503 with Retry-After) is repeated."""
 
@@ -89,20 +93,27 @@ class Settings:
 IGNORED = frozenset(
     {
         "max_asyncio_workers", "log_config_file", "access_log_format", "enable_docs_url", "enable_latency_logging",
-        "configure_logging", "protocol", "enable_predictor_health_check", "nthread",
+        "configure_logging", "protocol", "nthread",
     }
 )  # fmt: skip
 """KServe's flags that are accepted without effect (docs/reference/parity.md says which matter)."""
 
 BARE = frozenset(
-    {"enable_repository", "enable_grpc", "enable_docs_url", "enable_latency_logging", "predictor_use_ssl"}
+    {
+        "enable_repository",
+        "enable_grpc",
+        "enable_docs_url",
+        "enable_latency_logging",
+        "predictor_use_ssl",
+        "enable_predictor_health_check",
+    }
 )
 """Booleans that may stand without a value."""
 
 
 ZERO_IS_A_VALUE = frozenset(
     {
-        "http_port", "grpc_port", "max_queue", "max_batchsize", "max_concurrency", "compress_min_bytes", "nthread",
+        "http_port", "grpc_port", "max_queue", "max_batchsize", "max_concurrency", "response_cache_bytes", "compress_min_bytes", "nthread",
         "predictor_request_retries",
     }
 )  # fmt: skip

@@ -231,6 +231,19 @@ async def test_readiness_of_the_predictor(start: Start, protocol: str) -> None:
     assert not await away.predictor.is_ready()
 
 
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+async def test_a_transformer_may_be_as_ready_as_its_predictor(start: Start, scheme: str) -> None:
+    host = (await start(Doubler("m"))).removeprefix("http://")
+    for where, is_ready in ((host, True), ("127.0.0.1:1", False)):
+        base = await start(Model("m"), predictor_host=where, enable_predictor_health_check=True)
+        async with AsyncInferenceClient(base.replace("http", scheme)) as client:
+            assert await client.is_live()
+            assert (await client.is_ready(), await client.is_ready("m")) == (is_ready, is_ready)
+        base = await start(Model("m"), predictor_host=where)
+        async with AsyncInferenceClient(base.replace("http", scheme)) as client:
+            assert await client.is_ready()
+
+
 async def test_without_a_predictor_the_sentence_says_so(start: Start) -> None:
     async with AsyncInferenceClient(await start(Model("m"))) as client:
         with pytest.raises(UpstreamError, match="has no predict") as caught:
