@@ -77,6 +77,24 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges) if a < b]
 
 
+def test_a_body_in_many_pieces_is_whole_and_its_pieces_are_kept_together() -> None:
+    body = bytes(range(256)) * 70
+    data = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    known: KnownHeads = {}
+    for size in (1, 3, 4095, 4096, 5000):
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        mixed = [
+            piece
+            for pair in itertools.zip_longest(pieces[::2], pieces[1::2], fillvalue=b"")
+            for piece in pair
+        ]
+        assert [seen[3] for seen in read(mixed, known).seen] == [body]
+    reader = Reader(LIMITS, Budget(1 << 20), known)
+    for at in range(len(data) - 1):
+        reader.feed(data[at : at + 1])
+    assert len(reader._parts) < 10
+
+
 cuts = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 

@@ -24,7 +24,8 @@ from wakeful.serving.exchange import Cancel, Reply
 from wakeful.serving.http_body import BodyTimeoutError
 from wakeful.serving.wire import coding, heads, http1_stream
 from wakeful.serving.wire.connections import NEVER, Connections, Wire
-from wakeful.serving.wire.http1_reader import CLOSE, Reader, Turn
+from wakeful.serving.wire.http1_reader import Reader
+from wakeful.serving.wire.turns import CLOSE, Turn
 
 T = TypeVar("T")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -99,7 +100,8 @@ class Http1(Wire):
 
     def resume_writing(self) -> None:
         self._is_full = False
-        self.deadline = NEVER
+        lingers = self._is_deaf and self._turn is None
+        self.deadline = self._loop.time() + self._shared.limits.linger_s if lingers else NEVER
         if self._room is not None:
             self._room.set_result(None)
             self._room = None
@@ -254,6 +256,7 @@ class Http1(Wire):
         """What the handler calls. After the first time, and when the client has gone, it does nothing."""
         turn = self._turn
         if turn is None or turn.is_answered:
+            http1_stream.discard(reply)
             return
         least = self._shared.limits.compress_min_bytes
         if least and type(reply.body) is bytes and len(reply.body) >= least:
@@ -268,6 +271,7 @@ class Http1(Wire):
         turn.is_answered = True
         transport, shared, body = self._transport, self._shared, reply.body
         if transport is None:
+            http1_stream.discard(reply)
             return
         if shared.is_draining and not turn.is_last:
             turn.is_last, turn.connection = True, CLOSE

@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 
 from wakeful.core.errors import FailureError
-from wakeful.serving.exchange import Headers, Reply, Request
+from wakeful.serving.exchange import Headers, Request
 from wakeful.serving.http_body import (
     BodyTooLargeError,
     Budget,
@@ -27,60 +27,19 @@ from wakeful.serving.http_body import (
 from wakeful.serving.wire import coding, known_heads
 from wakeful.serving.wire.known_heads import END, KnownHeads
 from wakeful.serving.wire.limits import Limits
+from wakeful.serving.wire.turns import CLOSE, KEEP, Turn
 
 MAX_NAMES = 1024
 FRAMING_TIMES = 8
 """Bytes on the wire for one byte of a chunked body: seven in one-byte chunks, and no more than that is needed."""
-CLOSE, KEEP = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
+SMALL_BYTES = 4096
 
 _names: dict[bytes, str] = {}
 _methods: dict[bytes, str] = {}
 
 
-class Turn:
-    """One request in its connection's order, and how its answer is framed."""
-
-    coding = ""
-    """Of the body, which is not inflated yet."""
-    connection = b""
-    """The ``Connection`` line of the answer."""
-    expects_continue = False
-    held_bytes = 0
-    """Charged on the budget."""
-    is_answered = False
-    is_http10 = False
-    is_last = False
-    """Whether the connection ends with the answer."""
-    is_screened = False
-    reply: Reply | None = None
-    """The answer, where it is known before the turn."""
-    started = 0.0
-
-    def __init__(self, request: Request | None, is_last: bool = False) -> None:
-        self.request = request
-        if is_last:
-            self.is_last = True
-            self.connection = CLOSE
-
-
 class Reader:
     """The requests of one connection: whole ones in ``turns``, the one whose body is on its way in ``body``."""
-
-    __slots__ = (
-        *(
-            "_buffer",
-            "_budget",
-            "_chunk",
-            "_ended",
-            "_fed_bytes",
-            "_head",
-            "_head_bytes",
-            "_is_between",
-            "_is_new",
-        ),
-        *("_is_synthetic", "_is_upgrade", "_known", "_limits", "_missing", "_pairs", "_parser", "_raw_bytes"),
-        *("_since", "_size", "_url", "body", "is_done", "peer", "turns"),
-    )
 
     def __init__(self, limits: Limits, budget: Budget, known: KnownHeads) -> None:
         self._limits = limits
@@ -97,7 +56,9 @@ class Reader:
         self._url = b""
         self._pairs: list[tuple[str, str]] = []
         self._chunk = b""
-        self._buffer: bytearray | None = None
+        self._parts: list[bytes] = []
+        self._small = bytearray()
+        """The body: its first piece, further ones, and small ones together (an object each would outweigh them)."""
         self._is_between = True
         """Whether the next byte begins a request, as far as the parser has been fed."""
         self._head = b""
@@ -190,7 +151,7 @@ class Reader:
         """Read no more; how many bytes of the budget the unfinished request held."""
         held = self._size if self.body is not None else 0
         self.body, self._size, self._missing = None, 0, 0
-        self._chunk, self._buffer = b"", None
+        self._chunk, self._parts, self._small = b"", [], bytearray()
         self.is_done = True
         self._parser = None  # it holds this object's methods: no cycle is left for the collector
         return held
@@ -254,6 +215,8 @@ class Reader:
         first = headers.first
         if turn.is_last or "connection" in first:
             self._judge_version(turn, parser.get_http_version())
+        if "host" not in first or len(first) != len(pairs):
+            self._judge_host(turn, headers)
         if "content-length" in first and int(first["content-length"]) > limits.body_bytes:
             raise BodyTooLargeError(limits.body_bytes)
         if (
@@ -272,13 +235,16 @@ class Reader:
         if self._size + count > self._limits.body_bytes:
             raise BodyTooLargeError(self._limits.body_bytes)
         self._budget.charge(count)
-        if self._size == 0:
-            self._chunk = chunk
-        else:
-            if self._buffer is None:
-                self._buffer = bytearray(self._chunk)
-            self._buffer += chunk
         self._size += count
+        if self._size == count:
+            self._chunk = chunk
+        elif count < SMALL_BYTES:
+            self._small += chunk
+        else:
+            if self._small:
+                self._parts.append(bytes(self._small))
+                self._small.clear()
+            self._parts.append(chunk)
 
     def on_message_complete(self) -> None:
         turn = self.body
@@ -288,9 +254,12 @@ class Reader:
         self._ended += 1
         if self._size:
             assert turn.request is not None
-            turn.request.body = self._chunk if self._buffer is None else bytes(self._buffer)
             turn.held_bytes = self._size
-            self._chunk, self._buffer, self._size = b"", None, 0
+            turn.request.body = self._chunk
+            if len(self._chunk) != self._size:
+                turn.request.body = b"".join((self._chunk, *self._parts, self._small))
+                self._parts, self._small = [], bytearray()
+            self._chunk, self._size = b"", 0
         self.body = None
         self.is_done = turn.is_last
         self.turns.append(turn)
@@ -316,6 +285,11 @@ class Reader:
             turn.connection = CLOSE if turn.is_last else KEEP
         elif version != "1.1":
             raise VersionError(f"HTTP/{version} is not spoken here: send HTTP/1.1")
+
+    def _judge_host(self, turn: Turn, headers: Headers) -> None:
+        hosts = len(headers.all("host"))
+        if hosts > 1 or (hosts == 0 and not turn.is_http10):
+            raise WireError("the request has no Host header, or several: HTTP/1.1 wants one")
 
     def _special(self, turn: Turn, first: dict[str, str]) -> None:
         transfer = first.get("transfer-encoding")

@@ -9,9 +9,28 @@ Invariant: the iterator is closed whether it ended, failed, or the task was canc
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from wakeful.serving.exchange import Reply
+
 LAST_CHUNK = b"0\r\n\r\n"
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def discard(reply: Reply) -> None:
+    """Close the body of a reply that nobody will read."""
+    if not isinstance(reply.body, bytes | tuple):
+        task = asyncio.get_running_loop().create_task(_close(reply.body))
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+
+async def _close(body: AsyncIterator[bytes]) -> None:
+    close = getattr(body, "aclose", None)
+    if close is not None:
+        await close()
 
 
 class Stream:
@@ -44,9 +63,7 @@ class Stream:
             end = LAST_CHUNK if self._is_chunked and not self._is_bodyless else b""
             await self._put(end if self.is_begun else self._begin() + end)
         finally:
-            close = getattr(self._body, "aclose", None)
-            if close is not None:
-                await close()
+            await _close(self._body)
 
     async def _part(self, part: bytes) -> None:
         data = b"%x\r\n%b\r\n" % (len(part), part) if self._is_chunked else part
