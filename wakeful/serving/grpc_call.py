@@ -151,6 +151,13 @@ class GrpcCall(Stream):
             cancel()
         self._server.leave(self, status)
 
+    def on_leaving(self, *, is_late: bool) -> None:
+        if is_late:
+            limit_s = self.connection.limits.stall_s
+            self.fail(
+                FailureError(FailureKind.DEADLINE, f"the call's message did not arrive within {limit_s:g} s")
+            )
+
     def head_block(self) -> bytes:
         """The answer's headers."""
         block = grpc_status.HEAD
@@ -310,8 +317,11 @@ class StreamCall(GrpcCall):
         _wake(self._writer)
         _wake(self._waiter)
 
-    def on_leaving(self) -> None:
-        self.fail(FailureError(FailureKind.UNAVAILABLE, "the server is shutting down"))
+    def on_leaving(self, *, is_late: bool) -> None:
+        if is_late:
+            super().on_leaving(is_late=True)
+        else:
+            self.fail(FailureError(FailureKind.UNAVAILABLE, "the server is shutting down"))
 
     def _begin(self) -> None:
         if not (self._is_begun or self._is_ended):

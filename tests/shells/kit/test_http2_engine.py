@@ -155,7 +155,7 @@ def test_repeated_heads_are_decoded_once_and_changes_are_seen() -> None:
     assert decoder.request(encoder.encode([*pairs, (b"x-a", b"1")])).fields == changed.fields
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_the_kept_heads_are_those_that_hpack_decodes(data: st.DataObject) -> None:
     """Any mix of indexed and literal fields and table sizes: our decoder and a plain one say the same."""
@@ -197,7 +197,7 @@ def test_any_pieces_make_the_same_requests(cuts: Sequence[int]) -> None:
     assert len(out) > 1_000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -57,7 +57,7 @@ class Raw:
     def send(self, *frames: bytes) -> None:
         self.writer.write(b"".join(frames))
 
-    async def frame(self, limit_s: float = 5.0) -> Frame | None:
+    async def frame(self, limit_s: float = 15.0) -> Frame | None:
         """The next frame, None at the end of the connection."""
         try:
             async with asyncio.timeout(limit_s):

@@ -189,12 +189,25 @@ async def test_client_that_reads_nothing_at_all_is_cut_off(alive: Any) -> None:
     gc.collect()
 
 
-async def test_stopped_bodies_and_unread_answers_are_given_up(start: Any, infer: Any) -> None:
+async def test_bodies_that_stop_coming_get_their_answer(start: Any) -> None:
     rig = await start(body_timeout_s=0.3)
     async with connected(rig.server.port) as raw:
         raw.send(frame(HEADERS, 0x4, 1, block()), frame(DATA, 0, 1, b"\0\0\0"))
-        assert (await raw.wait_for(RST)).stream == 1
+        code, text = await raw.status(1)
+        assert code == 4 and "did not arrive" in text
+        raw.send(frame(HEADERS, 0x4, 3, block("/v1/models/m:predict", kind="")), frame(DATA, 0, 3, b"{"))
+        assert raw.fields(await raw.wait_for(HEADERS))[":status"] == "408"
     await until(lambda: rig.server.connections.budget.held_bytes == 0)
+
+
+async def test_answer_that_nobody_takes_is_given_up(start: Any, infer: Any) -> None:
+    rig = await start(body_timeout_s=0.3)
+    async with connected(rig.server.port, PREFACE + frame(SETTINGS, 0, 0, b"\0\x04\0\0\0\0")) as raw:
+        raw.send(
+            frame(HEADERS, 0x4, 1, block()), frame(DATA, 1, 1, message(infer(do="big").SerializeToString()))
+        )
+        assert (await raw.wait_for(RST)).stream == 1
+    await until(lambda: rig.server.edge.flights.count == 0)
 
 
 async def test_idle_connection_is_closed_with_goaway(start: Any) -> None:

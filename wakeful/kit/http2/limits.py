@@ -28,6 +28,6 @@ class Limits:
     idle_s: float = 65.0
     """A connection without a request is closed after this time."""
     stall_s: float = 60.0
-    """A client that takes nothing of an answer, or sends nothing of a body that it owes, loses the stream."""
+    """For a client to send a body that it owes; and one that takes nothing of an answer for so long loses the stream."""
     ping_s: float = 60.0
     """A silent client with requests under way is asked for a sign of life after this time, and cut after as long again."""

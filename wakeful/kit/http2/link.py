@@ -16,7 +16,6 @@ from wakeful.kit.http2 import frames
 from wakeful.kit.http2.connection import Connection, Opener
 from wakeful.kit.http2.frames import Code, WireError
 from wakeful.kit.http2.limits import Limits
-from wakeful.kit.http2.stream import Stream
 
 JOIN_BYTES = 64 * 1024
 """Output up to this size is joined into one write; above it the buffers are handed on as they are."""
@@ -154,7 +153,9 @@ class Link(asyncio.Protocol):
                 self.close_when_done()
             return
         for stream in list(connection.streams.values()):
-            if now - stream.moved_at > limits.stall_s and _is_stalled(stream):
+            if stream.is_owed and now - stream.opened_at > limits.stall_s:
+                stream.on_leaving(is_late=True)
+            if stream.pending_bytes and now - stream.moved_at > limits.stall_s:
                 stream.reset(Code.CANCEL)
                 stream.on_lost(Code.CANCEL)
         if now - connection.heard_at <= limits.ping_s:
@@ -165,8 +166,3 @@ class Link(asyncio.Protocol):
             return
         self._pinged_at = now
         connection.send(frames.ping(b"wakeful?", is_answer=False))
-
-
-def _is_stalled(stream: Stream) -> bool:
-    """The client takes nothing of an answer, or sends nothing of a body it owes."""
-    return stream.pending_bytes > 0 or stream.is_owed

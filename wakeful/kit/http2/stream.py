@@ -43,6 +43,7 @@ class Stream:
         "is_sent",
         "moved_at",
         "number",
+        "opened_at",
         "pending_bytes",
         "recv_window",
         "send_window",
@@ -63,8 +64,8 @@ class Stream:
         self.is_sent = False
         """The answer is complete, or the stream is lost."""
         self.pending_bytes = 0
-        self.moved_at = connection.now
-        """When a byte last came or went, on the connection's clock."""
+        self.opened_at = self.moved_at = connection.now
+        """When it began, and when a byte last came or went, on the connection's clock."""
         self._unacknowledged = 0
         self._pending: deque[Buffer] | None = None
         self._is_finishing = False
@@ -81,8 +82,8 @@ class Stream:
     def on_lost(self, code: int) -> None:
         """The peer reset the stream, or the connection is gone: nobody waits for an answer."""
 
-    def on_leaving(self) -> None:
-        """The server closes: streams that could stay open for hours end now, the others when they are answered."""
+    def on_leaving(self, *, is_late: bool) -> None:
+        """To be ended by its owner: its body is late; or the server closes, and it could stay open for hours."""
 
     def on_writable(self) -> None:
         """Pending bytes have gone below ``CONGESTED_BYTES``."""

@@ -56,7 +56,7 @@ class Http2(Link, Wire):
     def close(self) -> None:
         self.close_when_done()
         for stream in list(self.connection.streams.values()):
-            stream.on_leaving()
+            stream.on_leaving(is_late=False)
 
     def _open(self, connection: Connection, number: int, head: RequestHead) -> Stream:
         if self._shared.is_draining:

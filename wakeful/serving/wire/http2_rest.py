@@ -21,7 +21,7 @@ from wakeful.kit.http2.frames import Code
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Buffer, Stream
 from wakeful.serving.exchange import Cancel, Headers, Reply, Request
-from wakeful.serving.http_body import BodyTooLargeError, WireError
+from wakeful.serving.http_body import BodyTimeoutError, BodyTooLargeError, WireError
 from wakeful.serving.wire import coding
 from wakeful.serving.wire.connections import Connections
 from wakeful.serving.wire.heads import FRAMING
@@ -152,6 +152,11 @@ class RestStream(Stream):
         held, self._held = self._held, 0
         if held:
             self._shared.budget.release(held)
+
+    def on_leaving(self, *, is_late: bool) -> None:
+        if is_late and not self._is_answered:
+            limit_s = self._shared.limits.body_timeout_s
+            self._fail(BodyTimeoutError(f"the request body did not arrive within {limit_s:g} s"))
 
     # ---- out
 
