@@ -11,6 +11,10 @@ import pytest
 
 FORBIDDEN = {
     "storage.__main__": ("kopf", "kubernetes", "numpy", "sklearn"),
+    "runtimes.lightgbm.__main__": ("kopf", "kubernetes", "lightgbm", "sklearn", "standalone"),
+    "runtimes.onnx.__main__": ("kopf", "kubernetes", "onnxruntime", "sklearn", "standalone"),
+    "runtimes.torch.__main__": ("kopf", "kubernetes", "sklearn", "standalone", "torch"),
+    "runtimes.xgboost.__main__": ("kopf", "kubernetes", "sklearn", "standalone", "xgboost"),
     "runtimes.sklearn.__main__": ("kopf", "kubernetes", "redis", "standalone"),
     "controller.__main__": ("numpy", "sklearn", "standalone", "minio"),
     "eventing.__main__": ("kopf", "kubernetes", "numpy", "minio"),
