@@ -260,3 +260,20 @@ def test_without_its_framework_the_start_ends_with_a_sentence(tmp_path: Path, na
     )  # fmt: skip
     assert done.returncode == 1
     assert "install the Python package" in done.stderr.splitlines()[-1], done.stderr
+
+
+@BOTH
+def test_a_batch_answers_what_each_request_alone_gets(
+    kind: type[BoosterModel], train: Trainer, file: str, tmp_path: Path
+) -> None:
+    model = served(kind, tmp_path, train(), file)
+    tensor = Tensor("x", (2, 4), "FP64", MATRIX)
+    payloads = [{"instances": ASKED}, InferRequest([tensor]), {"instances": ROWS[:3].tolist()}]
+    parts = [model.batching.part(payload, CONTEXT) for payload in payloads]
+    assert len({part.signature for part in parts if part is not None}) == 1
+    answers = model.batching.answer([part for part in parts if part is not None])
+    assert [answers[0], answers[2]] == [
+        model.predict(payloads[0], CONTEXT),
+        model.predict(payloads[2], CONTEXT),
+    ]
+    assert np.asarray(answers[1].outputs[0].data).reshape(2, 3).tolist() == v1(model, ASKED)
