@@ -86,11 +86,11 @@ class Ask:
             facts.limit(context)
             entry = edge.entry(facts.route)  # type: ignore[arg-type]  # an Ask has a route
             self._name = entry.model.name
-            if facts.is_plain and http_v1.EVENT_MARK not in request.body:
-                payload, self._encode = v1.decode_object(request.body), edge.v1.reply
-            elif facts.protocol == "v2" and http_v2.is_long(request):
+            if len(request.body) >= http_v2.LARGE_BYTES and http_v2.is_long(request):
                 self._stop = edge.start(self._ask_aside(entry, request))
                 return self.cancel
+            if facts.is_plain and http_v1.EVENT_MARK not in request.body:
+                payload, self._encode = v1.decode_object(request.body), edge.v1.reply
             else:
                 payload, self._encode = self._prepare(entry, request)
             self._stop = edge.plane.submit(entry, facts.verb, payload, context, self._done).cancel

@@ -4,7 +4,7 @@
 ``wakeful_serving_requests_total{model_name,protocol,code}``, ``wakeful_serving_requests_in_flight``,
 ``wakeful_serving_rejected_total{reason}``, ``wakeful_serving_{import,load}_seconds``, and of batches
 ``wakeful_serving_batches_total{model_name,reason}``, ``wakeful_serving_batch_rows``, ``wakeful_serving_queue_seconds``.
-What is counted for every request is counted in plain numbers (0.1 us; a prometheus_client child costs 0.5 to 1 us,
+What is counted for every request is counted in plain numbers (0.2 to 0.3 us; a prometheus_client child costs 0.4 to 1 us,
 docs/decisions/0112) and becomes metric families when somebody asks for the page.
 
 Invariant: label values are bounded: model names are registered ones (unknown ones count as ``-``), protocols and
