@@ -22,8 +22,9 @@ from wakeful.kit.http2.heads import RequestHead
 from wakeful.kit.http2.stream import Stream
 from wakeful.serving import grpc_status
 from wakeful.serving.exchange import Headers, Request
-from wakeful.serving.grpc_call import GrpcCall, Method, Prepared, StreamCall, UnaryCall
+from wakeful.serving.grpc_call import GrpcCall, Method, Prepared, UnaryCall
 from wakeful.serving.grpc_messages import ENCODINGS, Buffer
+from wakeful.serving.grpc_stream_call import StreamCall
 from wakeful.serving.http_body import Budget
 from wakeful.serving.in_flight import InFlight
 from wakeful.serving.metrics import Metrics

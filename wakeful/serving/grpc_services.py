@@ -17,11 +17,12 @@ from google.protobuf.message import DecodeError
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol.oip_messages import POOL, message
-from wakeful.serving.grpc_call import StreamCall, UnaryCall
+from wakeful.serving.grpc_call import UnaryCall
 from wakeful.serving.grpc_edge import SERVICE
 from wakeful.serving.grpc_messages import Buffer
 from wakeful.serving.grpc_server import GrpcServer
 from wakeful.serving.grpc_status import Status
+from wakeful.serving.grpc_stream_call import StreamCall
 from wakeful.serving.registry import Registry, State
 
 HEALTH = "grpc.health.v1.Health"

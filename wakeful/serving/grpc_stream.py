@@ -2,7 +2,7 @@
 
 The call of Triton's streaming client. Every request of the stream is an inference of its own (batched, counted, bounded
 like any other); one that fails is answered with ``error_message`` and the stream goes on. A model that answers in parts
-gives one message a part. Left out: the stream itself (``grpc_call.StreamCall``).
+gives one message a part. Left out: the stream itself (``grpc_stream_call``).
 
 Invariant: answers come in the order of the requests; at most ``AHEAD`` requests of one stream are at work; when the stream
 ends, none is left.
@@ -19,9 +19,10 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip_proto
 from wakeful.core.protocol.oip_messages import ModelInferResponse, ModelStreamInferResponse
 from wakeful.serving import grpc_edge, grpc_status, http_v2, streams
-from wakeful.serving.grpc_call import CLIENT_CLOSED, StreamCall, observed_reply
+from wakeful.serving.grpc_call import CLIENT_CLOSED, observed_reply
 from wakeful.serving.grpc_edge import UNKNOWN, InferenceService
 from wakeful.serving.grpc_messages import Buffer
+from wakeful.serving.grpc_stream_call import StreamCall
 
 AHEAD = 16
 _RESPONSE_TAG = b"\x12"
