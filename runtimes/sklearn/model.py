@@ -9,6 +9,7 @@ Invariant: the estimator is only read while it serves; scikit-learn's ``predict`
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from runtimes import code_bearing, model_file
 from runtimes.sklearn import loading
 from wakeful.core.errors import FailureError, InvalidError
+from wakeful.kit import deferred
 from wakeful.serving import arrays
 from wakeful.serving.model import LoadError, TensorSpec
 from wakeful.serving.tabular import TabularModel
@@ -50,6 +52,16 @@ class SklearnModel(TabularModel):
         self.width = None if width is None else int(width)
         names = getattr(estimator, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
+        if deferred.pending():
+            self._try_once()
+
+    def _try_once(self) -> None:
+        """Ask an estimator of scikit-learn's about one row of ones: what predicting imports is there before a caller is."""
+        if self.width is None or not type(self._estimator).__module__.startswith("sklearn."):
+            return
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.compute(np.ones((1, self.width)))
 
     def unload(self) -> None:
         self._estimator = None

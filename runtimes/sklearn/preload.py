@@ -29,6 +29,7 @@ import sklearn.preprocessing
 import sklearn.svm
 import sklearn.tree
 
+import runtimes.imports  # noqa: F401
 import wakeful.serving.http_v2  # noqa: F401
 from runtimes.sklearn.model import SklearnModel
 from wakeful.serving import server

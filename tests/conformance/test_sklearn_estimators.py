@@ -153,3 +153,30 @@ def test_a_model_that_the_table_breaks_is_loaded_without_it(tmp_path: Path) -> N
     """``sl_pack._a`` cannot be imported before its package, which the table claims."""
     lines = python("-c", CIRCLE, tmp_path).splitlines()
     assert lines[-1] == "4 []"
+
+
+NEIGHBORS = """
+import pathlib, pickle, sys
+from sklearn.neighbors import KNeighborsClassifier
+model = KNeighborsClassifier(1, algorithm="kd_tree").fit([[0.0], [1.0]], [0, 1])
+pathlib.Path(sys.argv[1], "model.pkl").write_bytes(pickle.dumps(model))
+"""
+READY = """
+import os, pathlib, sys
+from runtimes import imports
+assert imports.defer(os.environ)
+from runtimes.sklearn.model import SklearnModel
+from wakeful.kit import deferred
+model = SklearnModel("m", pathlib.Path(sys.argv[1]), {"WAKEFUL_PICKLE": "Allow"})
+model.load()
+print("scipy.stats" in deferred.pending(), "scipy.interpolate._bsplines" in sys.modules)
+before = set(sys.modules)
+import numpy
+print(model.compute(numpy.zeros((1, 1))), sorted(set(sys.modules) - before))
+"""
+
+
+def test_what_predicting_needs_is_imported_before_the_server_is_ready(tmp_path: Path) -> None:
+    """Neighbors vote by ``scipy.stats.mode``: half a second of processor that the first caller would wait for."""
+    python("-c", NEIGHBORS, tmp_path)
+    assert python("-c", READY, tmp_path).splitlines() == ["False True", "[0] []"]
