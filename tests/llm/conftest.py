@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / ".venv-llm" / "models"
-START_S = 600.0
+START_S = 900.0
 STOP_S = 60.0
 VLLM_FLAGS = ("--max-num-seqs", "16", "--enforce-eager")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import openai
 import pytest
+from waiting_rig import until_blocking
 
 from tests.llm.conftest import MODELS, STOP_S, VLLM_FLAGS, Running, serving
 
@@ -214,4 +215,6 @@ def test_a_drain_lets_long_answers_end(vllm: Running) -> None:
         answered = whole.result(60)
         assert answered.usage is not None and answered.usage.completion_tokens == 120
     assert vllm.process.wait(STOP_S) == 0
-    assert [pid for pid in below if Path(f"/proc/{pid}").exists()] == []
+    until_blocking(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in below), 10, "processes of the engine"
+    )

@@ -67,7 +67,7 @@ class Edge:
             return Ask(self, facts, context, answer).begin(request)
         if route.kind is Kind.OPENAI:
             context = Context(request.headers, request_id, "openai")
-            work = self._openai.answer(route.task, request, context)
+            work = self._openai.answer(route.task, request, context, facts.limit)
             return self.start(self._give(work, request_id, answer))
         return self.start(self._other(request, route, request_id, answer))
 

@@ -113,14 +113,18 @@ class OpenAIEdge:
                 texts.append(await tell())
         return "".join(texts).encode()
 
-    async def answer(self, task: str, request: Request, context: Context) -> Reply:
-        """The reply to a POST of ``task``; never raises but for cancellation."""
+    async def answer(
+        self, task: str, request: Request, context: Context, limit: Callable[[Context], None]
+    ) -> Reply:
+        """The reply to a POST of ``task``; never raises but for cancellation. ``limit`` sets the caller's deadline."""
         name, code = "-", CLIENT_CLOSED
         leave = _once(self._flights.leave)
         self._flights.enter()
         try:
             try:
                 self._flights.check()
+                self._flights.check()
+                limit(context)
                 call = openai.parse(Task(task), request.body)
                 entry = self._entry(call.model)
                 name = entry.model.name
@@ -174,7 +178,10 @@ class OpenAIEdge:
         began = time.perf_counter()
         events: AsyncIterator[bytes] = await self._plane.call(entry, "predict", call, context)
         try:
-            async with asyncio.timeout(self.limits.stall_s):
+            left_s = context.remaining_s()
+            async with asyncio.timeout(
+                self.limits.stall_s if left_s is None else min(left_s, self.limits.stall_s)
+            ):
                 first = await anext(events, None)
         except BaseException:
             await openai_stream.close(events)
@@ -187,7 +194,11 @@ class OpenAIEdge:
                 metrics.cancelled.labels(name).inc()
 
         watch = openai_stream.Watch(
-            metrics.between.labels(name).observe, ended, self.limits.stall_s, context.request_id
+            metrics.between.labels(name).observe,
+            ended,
+            self.limits.stall_s,
+            context.request_id,
+            context.deadline,
         )
         return openai_stream.Relay(first, events, watch)
 

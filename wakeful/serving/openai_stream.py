@@ -33,6 +33,8 @@ class Watch:
     stall_s: float
     """How long an engine may take for the next event."""
     request_id: str
+    deadline: float | None = None
+    """The loop's time after which the caller does not want it any more."""
 
 
 class Relay:
@@ -55,7 +57,7 @@ class Relay:
         self._reader: asyncio.Task[object] | None = None
         """Who waits for an event."""
         # One timer a stream and not one an event: it looks now and then whether somebody has waited too long.
-        self._timer = self._loop.call_later(watch.stall_s, self._ring)
+        self._timer = self._loop.call_at(self._due(), self._ring)
 
     def __aiter__(self) -> Relay:
         return self
@@ -70,6 +72,8 @@ class Relay:
         if self._is_done:
             await self._close(True)
             return openai_answers.DONE
+        if self._was_stalled():
+            return self._failed(self._lateness())
         self._asked_at = self._loop.time()
         self._reader = asyncio.current_task()
         try:
@@ -78,9 +82,9 @@ class Relay:
             await self._close(True)
             return openai_answers.DONE
         except asyncio.CancelledError:
-            if not self._is_stalled or self._reader is None or self._reader.uncancel() > 0:
+            if not self._was_stalled() or self._reader is None or self._reader.uncancel() > 0:
                 raise
-            return self._failed(TimeoutError())
+            return self._failed(self._lateness())
         except Exception as error:
             return self._failed(error)
         finally:
@@ -95,15 +99,29 @@ class Relay:
         failure = as_failure(error, self._watch.request_id, self._watch.stall_s)
         return openai_answers.error_event(openai_errors.body(failure))
 
+    def _was_stalled(self) -> bool:
+        return self._is_stalled
+
+    def _due(self) -> float:
+        """When to look again: at the deadline, or when nothing has come for too long."""
+        since = self._loop.time() if self._reader is None else self._asked_at
+        due = since + self._watch.stall_s
+        return due if self._watch.deadline is None else min(due, self._watch.deadline)
+
+    def _lateness(self) -> FailureError:
+        deadline = self._watch.deadline
+        if deadline is not None and self._loop.time() >= deadline:
+            return FailureError(FailureKind.DEADLINE, "the request's deadline has passed")
+        return FailureError(FailureKind.DEADLINE, f"the engine gave nothing for {self._watch.stall_s:g} s")
+
     def _ring(self) -> None:
-        left_s = self._watch.stall_s
+        due = self._due()
+        if due > self._loop.time():
+            self._timer = self._loop.call_at(due, self._ring)
+            return
+        self._is_stalled = True
         if self._reader is not None:
-            left_s = self._asked_at + self._watch.stall_s - self._loop.time()
-            if left_s <= 0:
-                self._is_stalled = True
-                self._reader.cancel()
-                return
-        self._timer = self._loop.call_later(left_s, self._ring)
+            self._reader.cancel()
 
     async def aclose(self) -> None:
         """End the engine's work: the client has gone, or has everything."""

@@ -90,6 +90,21 @@ async def test_an_engine_that_stalls_is_told_so(start: Start) -> None:
     assert place.model.text.running == 0
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_caller_may_set_a_deadline(start: Start, stream: bool) -> None:
+    place = await start()
+    headers = {"X-Request-Timeout": "0.2"}
+    async with place.session.post(
+        "/v1/chat/completions", json=asked("WAIT", stream=stream), headers=headers
+    ) as response:
+        assert response.status == (200 if stream else 504)
+        assert "deadline" in await response.text()
+    await until(lambda: place.model.text.running == 0)
+    headers = {"X-Request-Timeout": "soon"}
+    async with place.session.post("/v1/chat/completions", json=asked("abc"), headers=headers) as response:
+        assert response.status == 400
+
+
 async def test_a_drain_waits_for_open_streams(start: Start) -> None:
     place = await start()
     response = await opened(place)
