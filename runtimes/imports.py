@@ -97,7 +97,6 @@ _METRICS_PARTS = (
         "context_managers",
         "core",
         "decorator",
-        "errors",
         "metrics",
         "metrics_core",
         "mmap_dict",
