@@ -184,7 +184,7 @@ def test_pod_deleted_while_its_program_starts(healthy: Healthy, kube: Kube, name
     until(lambda: healthy.left("slow"), SETTLE_S, "what belonged to it to go", lambda left: left == [])
 
 
-@pytest.mark.timeout(POWER_LIMIT_S)
+@pytest.mark.timeout(POWER_LIMIT_S, func_only=True)
 def test_power_cut(healthy: Healthy, kube: Kube, namespace: str) -> None:
     """Every process dies at once: what was acknowledged a moment before holds, what was going goes."""
     can_kill(healthy, Part.EVERYTHING)
