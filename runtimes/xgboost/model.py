@@ -40,8 +40,8 @@ class XgboostModel(boosters.BoosterModel):
             content = bytearray(path.read_bytes())
             if not content.lstrip()[:1] == b"{":
                 raise LoadError(
-                    f"{path.name} is neither JSON nor UBJSON: save the model again with Booster.save_model of "
-                    f"XGBoost 1.7 or newer (here is {xgboost.__version__})"
+                    f"{path.name} is neither JSON nor UBJSON: save the model again as model.json or model.ubj "
+                    f"(older XGBoost wrote .bst in a binary format that {xgboost.__version__} does not read)"
                 )
             booster = xgboost.Booster({"nthread": self._nthread}, model_file=content)
             config = json.loads(booster.save_config())

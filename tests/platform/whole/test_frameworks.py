@@ -76,7 +76,7 @@ def train(folder: Path) -> dict[str, list[float]]:
 PREDICTORS = {
     "xgb": '{model: {modelFormat: {name: xgboost}, storageUri: "pvc://models/xgb"}}',
     "xgb-old": '{xgboost: {storageUri: "pvc://models/xgb"}}',
-    "lgb": '{model: {modelFormat: {name: lightgbm, version: "4"}, storageUri: "pvc://models/lgb"}}',
+    "lgb": '{model: {modelFormat: {name: lightgbm, version: "3"}, storageUri: "pvc://models/lgb"}}',
     "onnx": '{model: {modelFormat: {name: onnx}, protocolVersion: v2, storageUri: "pvc://models/onnx"}}',
     "onnx-old": '{onnx: {storageUri: "pvc://models/onnx"}}',
 }
