@@ -64,6 +64,7 @@ WHEELS_MAY_EXPECT = {
     *(
         "libstdc++.so.6",
         "libgcc_s.so.1",
+        "libgomp.so.1",  # LightGBM
         "libm.so.6",
         "libdl.so.2",
         "libpthread.so.0",
@@ -254,7 +255,7 @@ def runtime_libraries(names: set[str]) -> set[Path]:
         if name in names
     }
     if len({path.name for path in found}) < len(names):
-        sys.exit(f"rootfs.py: the base lacks one of {sorted(names)}: install libstdc++6 and libgcc-s1 in it")
+        sys.exit(f"rootfs.py: the base lacks one of {sorted(names)}: install libstdc++6, libgcc-s1 and libgomp1 in it")
     return found
 
 
