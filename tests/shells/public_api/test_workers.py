@@ -238,3 +238,17 @@ def test_ready_probe_during_cpu_predict(tmp_path: Path) -> None:
     assert answered_s
     # 15 to 40 ms each for the interpreter lock to change hands a few times; the bound leaves room for busy machines.
     assert sorted(answered_s)[len(answered_s) // 2] < 0.5
+
+
+def test_a_stopped_worker_holds_up_neither_calls_nor_the_page(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as running:
+        assert "wakeful_serving_workers 2.0" in running.get("/metrics")
+        stopped = min(running.pids())
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            assert {running.post(do="sleep", s=0.01) for _ in range(5)} == running.pids() - {stopped}
+            began = time.monotonic()
+            assert "wakeful_serving_workers 2.0" in running.get("/metrics")
+            assert time.monotonic() - began < 4
+        finally:
+            os.kill(stopped, signal.SIGCONT)
