@@ -41,9 +41,16 @@ class AccessLog(StrEnum):
             status=reply.status,
             request_id=request_id,
             bytes_in=len(request.body),
-            bytes_out=len(reply.body) if isinstance(reply.body, bytes) else None,
+            bytes_out=_size(reply),
             duration_ms=round(duration_s * 1000, 3),
             scheme=request.scheme,
             peer=request.peer,
             **({"trace_id": found[1]} if found else {}),
         )
+
+
+def _size(reply: Reply) -> int | None:
+    """Bytes of the answer's body; None where that is not known."""
+    if isinstance(reply.body, tuple):
+        return sum(map(len, reply.body))
+    return len(reply.body) if isinstance(reply.body, bytes) else None

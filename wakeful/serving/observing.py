@@ -128,13 +128,10 @@ class Watch:
             return
         self._is_open = False
         duration_s = time.perf_counter() - self._began
-        seen = reply
-        if isinstance(reply.body, tuple):
-            seen = Reply(reply.status, reply.headers, b"".join(reply.body))
         request_id = reply.headers.get("X-Request-Id", "")
         for observer in self._observers:
             try:
-                observer.answered(self._request, seen, request_id, duration_s)
+                observer.answered(self._request, reply, request_id, duration_s)
             except Exception as error:
                 log.error("observer failed", error=f"{type(error).__name__}: {error}"[:300])
         if self._span is not None:

@@ -146,7 +146,7 @@ class BatchQueue(Generic[W]):
             del self._groups[key], self._rows[key]
 
 
-BRIEF_S = 0.001
+BRIEF_S = 0.002
 """What the event loop may be held up by one call of a model: less than it takes to notice at a probe."""
 LONG_S = 0.005
 """From here on several calls of one model at once are worth their threads (the interpreter's own switch interval)."""

@@ -96,7 +96,11 @@ class PayloadLogger:
                 status=reply.status,
                 duration_ms=duration_s * 1000,
             )
-            self._put(answered, reply.body if isinstance(reply.body, bytes) else b"")
+            body = reply.body
+            self._put(
+                answered,
+                b"".join(body) if isinstance(body, tuple) else body if isinstance(body, bytes) else b"",
+            )
 
     async def close(self) -> None:
         """Send what is queued for ``CLOSE_S`` at most, then stop; what is left is counted as dropped."""
