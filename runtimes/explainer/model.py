@@ -4,8 +4,7 @@ Served by ``runtimes.explainer``; asks the predictor through ``Model.predictor``
 Classes: a predictor that answers labels is explained by label (each label is a column of 0 and 1), one that answers
 probabilities by class. ``:predict`` is passed on. Left out: images, text, gradients (docs/decisions/0115 says why).
 
-Invariant: an explanation asks only for rows of the background's width, and never for more than ``samples`` rows at once
-for each background row.
+Invariant: an explanation asks only for rows of the background's width, at most ``CALL_ELEMENTS`` numbers a call.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import v1
 from wakeful.serving.model import Context, LoadError, Model
 
+CALL_ELEMENTS = 250_000
+"""Numbers in one call of the predictor: about 5 MB of JSON."""
 LABELS = 50
 """More different answers than this to the background rows are numbers, not labels."""
 
@@ -112,11 +113,17 @@ class _Asking:
         return self._model.scores(self.predictions(np.asarray(matrix)))
 
     def predictions(self, matrix: NDArray[Any]) -> list[Any]:
-        """The predictor's answers, one a row. Raises ``FailureError``."""
+        """The predictor's answers, one a row, asked for in calls of bounded size. Raises ``FailureError``."""
+        step = max(1, CALL_ELEMENTS // matrix.shape[1])
+        answers: list[Any] = []
+        for start in range(0, len(matrix), step):
+            answers += self._asked(matrix[start : start + step])
+        return answers
+
+    def _asked(self, matrix: NDArray[Any]) -> list[Any]:
         if self._context.remaining_s() == 0.0:
-            raise FailureError(
-                FailureKind.DEADLINE, "the request's deadline has passed: nobody waits for this explanation"
-            )
+            text = "the request's deadline has passed: nobody waits for this explanation"
+            raise FailureError(FailureKind.DEADLINE, text)
         predictor = self._model.predictor
         assert predictor is not None
         answer = predictor.predict_blocking({"instances": matrix.tolist()}, self._context)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from runtimes.explainer import background
-from runtimes.explainer.model import TabularExplainer, _are_numbers
+from runtimes.explainer.model import TabularExplainer, _are_numbers, _Asking
 from runtimes.explainer.settings import ExplainerSettings
-from wakeful import LoadError
+from wakeful import Context, FailureError, LoadError
 
 
 def test_a_csv_has_names_and_numbers(tmp_path: Path) -> None:
@@ -74,3 +74,36 @@ def test_wrong_settings_are_one_sentence(settings: dict[str, Any], words: str) -
 )
 def test_labels_are_told_from_numbers(answers: list[Any], are_numbers: bool) -> None:
     assert _are_numbers(answers) is are_numbers
+
+
+def test_the_predictor_is_asked_in_calls_of_bounded_size() -> None:
+    model = TabularExplainer(ExplainerSettings(predictor_host="x"))
+    sizes: list[int] = []
+
+    class Predictor:
+        def predict_blocking(self, payload: Any, context: Context) -> Any:
+            sizes.append(len(payload["instances"]))
+            return {"predictions": [row[0] for row in payload["instances"]]}
+
+    model.predictor = Predictor()  # type: ignore[assignment]
+    matrix = np.arange(600_000.0).reshape(6000, 100)
+    answers = _Asking(model, Context({})).predictions(matrix)
+    assert answers == matrix[:, 0].tolist()
+    assert sizes == [2500, 2500, 1000]
+    late = Context({})
+    late.deadline = 0.0
+    with pytest.raises(FailureError, match="deadline has passed"):
+        _Asking(model, late).predictions(matrix)
+
+
+@pytest.mark.parametrize("answer", [{}, {"predictions": 3}, {"predictions": [1]}, [1, 2], None])
+def test_a_predictor_that_answers_otherwise_is_told(answer: Any) -> None:
+    model = TabularExplainer(ExplainerSettings(predictor_host="x"))
+
+    class Predictor:
+        def predict_blocking(self, payload: Any, context: Context) -> Any:
+            return answer
+
+    model.predictor = Predictor()  # type: ignore[assignment]
+    with pytest.raises(FailureError, match="no list of as many predictions"):
+        _Asking(model, Context({})).predictions(np.ones((2, 2)))
