@@ -12,6 +12,7 @@ import importlib.util
 import sys
 
 from standalone.apiserver import credentials, server_assembly, settings
+from standalone.apiserver.followed_configmaps import Followed
 from standalone.apiserver.ports import Reviewers
 from standalone.apiserver.server import ListenError
 from standalone.apiserver.server_admin import start_admin
@@ -23,13 +24,15 @@ from wakeful.kit import lifecycle, logs
 _log = logs.get("apiserver")
 
 
-def load_reviewers() -> Reviewers:
-    """The in-process admission of the Knative kinds, where that part is installed."""
+def load_reviewers() -> tuple[Reviewers, list[Followed]]:
+    """The in-process admission of the Knative kinds, and the settings it follows, where that part is installed."""
     if importlib.util.find_spec("standalone.knative.admission") is None:
-        return {}
+        return {}, []
     from standalone.knative import admission, eventing_admission
+    from wakeful.core.api.knative_serving_names import SYSTEM_NAMESPACE
 
-    return {**admission.REVIEWERS, **eventing_admission.EVENTING_REVIEWERS}
+    reviewers = {**admission.REVIEWERS, **eventing_admission.EVENTING_REVIEWERS}
+    return reviewers, [Followed(SYSTEM_NAMESPACE, admission.ADMISSION.load)]
 
 
 async def main(options: settings.Settings) -> int:
@@ -45,7 +48,7 @@ async def main(options: settings.Settings) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"cannot use the data directory {options.data_dir}: {error.strerror or error}")
-    assembly = server_assembly.assemble(options, identity, store, load_reviewers())
+    assembly = server_assembly.assemble(options, identity, store, *load_reviewers())
     admin = None
     try:
         await assembly.start()

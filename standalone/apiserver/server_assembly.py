@@ -1,13 +1,13 @@
 """Puts the API server together over an open database, and runs its controllers.
 
 Used by ``__main__`` and by tests that want the server in their own process. Invariant: the order of listeners is
-the order in which parts learn of a write: registry, admission, watchers, then the controllers.
+the order in which parts learn of a write: settings, registry, admission, watchers, then the controllers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from standalone.apiserver.collector import Collector
 from standalone.apiserver.collector_scopes import ScopeCollector
 from standalone.apiserver.credentials import Credentials
 from standalone.apiserver.expiry import EventExpiry
+from standalone.apiserver.followed_configmaps import Followed
 from standalone.apiserver.handlers_context import Context, utc_now
 from standalone.apiserver.handlers_definitions import Definitions
 from standalone.apiserver.handlers_delete import Deleter
@@ -55,7 +56,13 @@ class Assembly:
         await self.context.store.close()
 
 
-def assemble(settings: Settings, credentials: Credentials, store: Store, reviewers: Reviewers) -> Assembly:
+def assemble(
+    settings: Settings,
+    credentials: Credentials,
+    store: Store,
+    reviewers: Reviewers,
+    followed: Sequence[Followed] = (),
+) -> Assembly:
     """All parts, connected. Call inside the running event loop."""
     registry = Registry()
     definitions = Definitions(store, registry)
@@ -66,6 +73,8 @@ def assemble(settings: Settings, credentials: Credentials, store: Store, reviewe
     namespaces = Namespaces(context, writer)
     collector, scopes = Collector(context, deleter), ScopeCollector(context, deleter)
     expiry = EventExpiry(store, asyncio.get_running_loop().time)
+    for one in followed:  # first: what decides about the next write knows this one
+        one.begin(store)
     for listener in (
         definitions.on_events,
         admission.on_events,
