@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "rig" / "estimators.py"
 PATIENCE_S = 280
 
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)  # a second each where the machine is quiet; it often is not
+
 
 def python(*words: str | Path, **environ: str) -> str:
     """Run the environment's Python on ``words``; what it printed."""
@@ -31,7 +33,6 @@ def python(*words: str | Path, **environ: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2 * PATIENCE_S)
 def test_every_kind_of_estimator_answers_the_same(tmp_path: Path) -> None:
     python(SCRIPT, "fit", tmp_path)
     told = dict(line.split(" ", 1) for line in python(SCRIPT, "load", tmp_path).splitlines())
