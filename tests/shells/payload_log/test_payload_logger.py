@@ -88,6 +88,16 @@ async def test_the_mode_chooses(
     assert [event.type.rpartition(".")[2] for event in seen] == types
 
 
+async def test_an_answer_in_several_buffers_is_logged_whole(
+    receiver: tuple[str, list[cloudevents.Event]],
+) -> None:
+    url, seen = receiver
+    async with running({"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_MODE": "response"}) as (logger, _):
+        logger.answered(REQUEST, Reply(200, {}, (b"head", memoryview(b"tensor"))), "call-1", 0.002)
+        await until(lambda: len(seen) == 1)
+    assert seen[0].data == b"headtensor"
+
+
 async def test_errors_are_logged_and_named_values_are_not(
     receiver: tuple[str, list[cloudevents.Event]],
 ) -> None:
