@@ -255,7 +255,9 @@ def runtime_libraries(names: set[str]) -> set[Path]:
         if name in names
     }
     if len({path.name for path in found}) < len(names):
-        sys.exit(f"rootfs.py: the base lacks one of {sorted(names)}: install libstdc++6, libgcc-s1 and libgomp1 in it")
+        sys.exit(
+            f"rootfs.py: the base lacks one of {sorted(names)}: install libstdc++6, libgcc-s1 and libgomp1 in it"
+        )
     return found
 
 

@@ -15,7 +15,15 @@ from packaging.requirements import Requirement
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[3]
-LIMITS_MB = {"controller": 150, "sklearn": 450, "storage-initializer": 100, "eventing": 100}
+LIMITS_MB = {
+    "controller": 150,
+    "eventing": 100,
+    "lightgbm": 350,
+    "onnx": 300,
+    "sklearn": 450,
+    "storage-initializer": 100,
+    "xgboost": 350,
+}
 SHELLS = {
     "sh",
     "bash",

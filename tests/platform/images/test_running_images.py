@@ -41,7 +41,10 @@ print(len(names))
     ("name", "tops"),
     [
         ("controller", ["controller", "wakeful.core", "wakeful.kit"]),
+        ("lightgbm", ["runtimes.lightgbm"]),
+        ("onnx", ["runtimes.onnx"]),
         ("sklearn", ["runtimes.sklearn", "wakeful.serving"]),
+        ("xgboost", ["runtimes.xgboost"]),
         ("storage-initializer", ["storage"]),
         ("eventing", ["eventing"]),
     ],
