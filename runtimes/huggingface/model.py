@@ -104,7 +104,7 @@ class HuggingFaceModel(OpenAIModel):
         if isinstance(payload, InferRequest):
             return InferResponse([_tensor(answers)])
         if self._loaded is not None and self._loaded.task is TaskName.TOKEN:
-            return {"predictions": [[labels] for labels in answers]}  # KServe's answer: a list of one row a text
+            return {"predictions": [[labels] for labels in answers]}  # as KServe: a list of one row a text
         return {"predictions": answers}
 
 
