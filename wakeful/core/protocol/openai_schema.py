@@ -11,6 +11,7 @@ Invariant: what passes has bounded depth, size and unrolled length, and every ``
 from __future__ import annotations
 
 import re
+import warnings
 from re import _constants as opcodes  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -88,7 +89,12 @@ def pattern(value: Any, path: str) -> str:
     """A regular expression whose unrolled length is bounded. Raises ``RefusedError``."""
     checked: str = text(MAX_PATTERN_CHARACTERS)(value, path)
     try:
-        steps = _unrolled(parser.parse(checked), path)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # about spellings whose meaning Python may change: not ours to run
+            parsed = parser.parse(checked)
+        steps = _unrolled(parsed, path)
     except (re.error, OverflowError, RecursionError) as error:
         raise RefusedError(f"{path} is no regular expression: {error}", path) from error
     if steps > MAX_UNROLLED:
