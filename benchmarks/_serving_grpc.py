@@ -57,7 +57,9 @@ class _Caller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         window = frames.window_update(0, 1 << 30)
-        transport.write(frames.PREFACE + frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 1 << 30}) + window)
+        transport.write(
+            frames.PREFACE + frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 1 << 30}) + window
+        )
 
     def ask(self) -> None:
         self._number += 2

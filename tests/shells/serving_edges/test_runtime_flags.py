@@ -23,7 +23,7 @@ def test_a_runtime_adds_its_own_flags() -> None:
     assert settings.parse([], Threaded).settings.nthread == 1
     with pytest.raises(settings.SettingsError, match="nthread must be from 0"):
         settings.parse(["--nthread=-1"], Threaded)
-    with pytest.raises(settings.SettingsError, match="known: .*nthread"):
+    with pytest.raises(settings.SettingsError, match=r"known: .*nthread"):
         settings.parse(["--nope=0"], Threaded)
 
 
