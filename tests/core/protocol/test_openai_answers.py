@@ -98,7 +98,14 @@ def test_cut_in_any_way_the_same_is_sent(text: str, sequences: list[str], data: 
         sent, place = sent + part, place + size
     if not ended:
         sent += stops.rest()
-    first = min((text.find(s) for s in sequences if s in text), default=len(text))
-    assert sent == text[:first]
-    assert ended == is_stopped == (first < len(text))
-    assert len(whole) <= len(sent)
+    ends = [(text.find(s) + len(s), -len(s)) for s in sequences if s in text]
+    end, minus_size = min(ends, default=(len(text), 0))
+    assert sent == text[: end + minus_size]
+    assert ended == is_stopped == bool(ends)
+    assert sent == whole if is_stopped else sent == text
+
+
+def test_the_sequence_that_is_complete_first_counts() -> None:
+    stops = Stops(["b", "aba"])
+    assert stops.step("ab") == ("a", True)
+    assert Stops(["b", "aba"]).step("aba") == ("a", True)

@@ -2,7 +2,8 @@
 
 ``openai_local`` keeps one ``Stops`` a choice. Text that could be the beginning of a stop sequence is held back until
 the next token decides. Worked example: with the sequence ``###``, ``a#`` sends ``a`` and holds ``#``; then ``#b``
-sends ``##b``; then ``###`` ends the answer and sends nothing.
+sends ``##b``; then ``###`` ends the answer and sends nothing. Of several sequences the one that is complete first counts
+(the longest where two end together), so it does not matter how the text was cut into tokens.
 
 Invariant: what was sent, joined, never holds a stop sequence (unless the caller asked to see it), and at most the
 longest sequence minus one character is held back.
@@ -27,11 +28,11 @@ class Stops:
         if not self._sequences:
             return text, False
         text = self._held + text
-        found = [(place, seq) for seq in self._sequences if (place := text.find(seq)) >= 0]
+        found = [(place + len(seq), len(seq)) for seq in self._sequences if (place := text.find(seq)) >= 0]
         if found:
-            place, sequence = min(found, key=lambda pair: (pair[0], -len(pair[1])))
+            end, size = min(found, key=lambda pair: (pair[0], -pair[1]))
             self._held = ""
-            return text[: place + len(sequence) * self._is_shown], True
+            return text[: end if self._is_shown else end - size], True
         kept = self._possible(text)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept], False
