@@ -60,6 +60,8 @@ class V1Edge:
     def reply(self, context: Context, result: Any) -> Reply:
         """The reply of a model's answer to a V1 request. Raises ``FailureError``."""
         headers = context.response_headers
+        for given in [name for name in headers if name.lower() == "content-type"]:
+            headers["Content-Type"] = headers.pop(given)  # whatever case the model's code wrote it in
         if isinstance(result, str):
             headers.setdefault("Content-Type", "text/plain; charset=utf-8")
             return Reply(200, headers, result.encode())

@@ -149,19 +149,26 @@ class Watch:
 class _Kept:
     """A streamed body that says at its end what it was."""
 
-    __slots__ = ("_body", "_bytes", "_on_end", "_parts")
+    __slots__ = ("_body", "_bytes", "_is_failed", "_on_end", "_parts")
 
     def __init__(self, body: AsyncIterator[bytes], on_end: Callable[[bytes], None]) -> None:
         self._body = body
         self._on_end = on_end
         self._parts: list[bytes] = []
         self._bytes = 0
+        self._is_failed = False
 
     def __aiter__(self) -> _Kept:
         return self
 
     async def __anext__(self) -> bytes:
-        part = await anext(self._body)
+        try:
+            part = await anext(self._body)
+        except StopAsyncIteration:
+            raise
+        except BaseException:
+            self._is_failed = True
+            raise
         self._bytes += len(part)
         if self._bytes <= KEPT_STREAM_BYTES:
             self._parts.append(part)
@@ -174,4 +181,5 @@ class _Kept:
             if close is not None:
                 await close()
         finally:
-            self._on_end(b"".join(self._parts) if self._bytes <= KEPT_STREAM_BYTES else b"")
+            if not self._is_failed:  # else the wire asks for the answer to the failure, and that is reported
+                self._on_end(b"".join(self._parts) if self._bytes <= KEPT_STREAM_BYTES else b"")

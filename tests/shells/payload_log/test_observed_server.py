@@ -125,3 +125,41 @@ async def test_a_client_that_goes_away_is_reported_once(capsys: pytest.CaptureFi
 def test_a_wrong_mode_is_named() -> None:
     with pytest.raises(SettingsError, match="off, errors, all"):
         Server([Doubling("m")], Settings(access_log="some"), {})
+
+
+async def test_a_stream_that_fails_is_reported_once_with_its_failure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Breaking(Model):
+        async def predict(self, payload: Any, context: Context) -> Any:
+            async def parts() -> AsyncIterator[str]:
+                yield "one"
+                raise RuntimeError("broken")
+
+            return parts()
+
+    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, access_log="all")
+    server = Server([Breaking("m")], options, {})
+    await server.load()
+    await server.listen()
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await ask(f"http://127.0.0.1:{server.port}/v1/models/m:predict", {"instances": [1]})
+    await server.drain()
+    found = [json.loads(line) for line in io.StringIO(capsys.readouterr().err)]
+    assert [line["status"] for line in found if line["logger"] == "access"] == [500]
+
+
+async def test_a_models_content_type_counts_in_any_case() -> None:
+    class Typed(Model):
+        def predict(self, payload: Any, context: Context) -> Any:
+            context.response_headers["content-type"] = "text/csv"
+            return "1,2"
+
+    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01)
+    server = Server([Typed("m")], options, {})
+    await server.load()
+    await server.listen()
+    url = f"http://127.0.0.1:{server.port}/v1/models/m:predict"
+    async with aiohttp.ClientSession() as session, session.post(url, json={"instances": [1]}) as answer:
+        assert answer.headers.getall("Content-Type") == ["text/csv"]
+    await server.drain()

@@ -9,16 +9,13 @@ Invariant: a wire is in ``wires`` from its first byte until ``forget``, and its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
-from wakeful.serving.exchange import Handler, Request
+from wakeful.serving.exchange import Handler
 from wakeful.serving.http_body import Budget
 from wakeful.serving.wire.known_heads import KnownHeads
 from wakeful.serving.wire.limits import Limits
 
 NEVER = float("inf")
-
-OnAnswer = Callable[[Request, int, int, float], None]
 
 
 class Wire(asyncio.Protocol):
@@ -51,8 +48,6 @@ class Connections:
         self.budget = budget
         self.is_draining = False
         """From now on every answer is its connection's last."""
-        self.on_answer: OnAnswer | None = None
-        """Called after each answer with (request, status, body bytes, seconds): the access log's place."""
         self.wires: dict[Wire, None] = {}
         self.known: KnownHeads = {}
         """Heads of requests that came before, as they came: ``http1_reader`` parses each once."""

@@ -13,7 +13,6 @@ Invariants: exactly one answer a request, in order; nothing of a connection outl
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TypeVar, cast
@@ -205,8 +204,6 @@ class Http1(Wire):
     def _begin(self, turn: Turn) -> None:
         self._turn = turn
         self.deadline = NEVER
-        if self._shared.on_answer is not None:
-            turn.started = time.perf_counter()
         if turn.reply is not None:
             self._write(turn, turn.reply)
         elif turn.coding:
@@ -294,7 +291,7 @@ class Http1(Wire):
             transport.write(head + body)
         else:
             transport.writelines((head, body))
-        self._ended(turn, status, size)
+        self._ended(turn)
 
     def _start_stream(self, turn: Turn, reply: Reply, body: AsyncIterator[bytes]) -> None:
         framing = self._shared.date + turn.connection
@@ -311,7 +308,7 @@ class Http1(Wire):
         stream = http1_stream.Stream(body, head, self._put, is_chunked, is_bodyless)
         task = self._loop.create_task(stream.run())
         self._cancel = task.cancel
-        task.add_done_callback(partial(self._streamed, turn, stream, reply.status))
+        task.add_done_callback(partial(self._streamed, turn, stream))
 
     async def _put(self, data: bytes) -> None:
         """Write a part of a stream; returns when the client has room for more."""
@@ -321,14 +318,12 @@ class Http1(Wire):
             self._room = self._loop.create_future()
             await self._room
 
-    def _streamed(
-        self, turn: Turn, stream: http1_stream.Stream, status: int, task: asyncio.Task[None]
-    ) -> None:
+    def _streamed(self, turn: Turn, stream: http1_stream.Stream, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._turn is not turn:
             return
         error = task.exception()
         if error is None:
-            self._ended(turn, status, stream.sent_bytes)
+            self._ended(turn)
         elif not stream.is_begun and isinstance(error, Exception):
             self._write(turn, self._shared.handler.failed(turn.request, error))
         else:  # the head is sent: another answer would land inside this one's body
@@ -337,14 +332,12 @@ class Http1(Wire):
             )
             self.abort()
 
-    def _ended(self, turn: Turn, status: int, size: int) -> None:
+    def _ended(self, turn: Turn) -> None:
         shared = self._shared
         self._turn = self._cancel = None
         if turn.held_bytes:
             shared.budget.release(turn.held_bytes)
             turn.held_bytes = 0
-        if shared.on_answer is not None and turn.request is not None:
-            shared.on_answer(turn.request, status, size, time.perf_counter() - turn.started)
         if turn.is_last:
             self._end()
         elif not self._is_running:

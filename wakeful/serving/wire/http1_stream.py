@@ -51,7 +51,6 @@ class Stream:
         self._is_bodyless = is_bodyless
         self.is_begun = False
         """Whether the head is written."""
-        self.sent_bytes = 0
 
     async def run(self) -> None:
         """Write all of it. Raises what the iterator raises."""
@@ -67,7 +66,6 @@ class Stream:
 
     async def _part(self, part: bytes) -> None:
         data = b"%x\r\n%b\r\n" % (len(part), part) if self._is_chunked else part
-        self.sent_bytes += len(part)
         await self._put(data if self.is_begun else self._begin() + data)
 
     def _begin(self) -> bytes:

@@ -10,7 +10,6 @@ back.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -41,7 +40,6 @@ class RestStream(Stream):
         "_is_answered",
         "_request",
         "_shared",
-        "_started",
         "_task",
         "_writable",
     )
@@ -57,7 +55,6 @@ class RestStream(Stream):
         self._cancel: Cancel | None = None
         self._coding = ""
         self._is_answered = False
-        self._started = time.perf_counter() if shared.on_answer is not None else 0.0
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._screen()
@@ -185,11 +182,11 @@ class RestStream(Stream):
             for part in parts:
                 self.write(part)
             self.finish()
-        self._ended(reply.status, size)
+        self._release()
 
     async def _stream(self, reply: Reply, body: AsyncIterator[bytes]) -> None:
         """Parts as they come, no faster than the client reads; a failure before the first is answered with its status."""
-        size, is_begun = 0, False
+        is_begun = False
         try:
             async for part in body:
                 if not part:
@@ -197,7 +194,6 @@ class RestStream(Stream):
                 if not is_begun:
                     is_begun = True
                     self.start(_block(reply, None))
-                size += len(part)
                 self.write(part)
                 while self.is_congested and not self.is_sent:
                     self._writable = asyncio.get_running_loop().create_future()
@@ -217,17 +213,11 @@ class RestStream(Stream):
         if not is_begun:
             self.start(_block(reply, None))
         self.finish()
-        self._ended(reply.status, size)
+        self._release()
 
     def on_writable(self) -> None:
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
-
-    def _ended(self, status: int, size: int) -> None:
-        self._release()
-        on_answer = self._shared.on_answer
-        if on_answer is not None:
-            on_answer(self._request, status, size, time.perf_counter() - self._started)
 
 
 class HeadTooLargeError(WireError):

@@ -29,7 +29,6 @@ class Turn:
     is_screened = False
     reply: Reply | None = None
     """The answer, where it is known before the turn."""
-    started = 0.0
 
     def __init__(self, request: Request | None, is_last: bool = False) -> None:
         self.request = request
