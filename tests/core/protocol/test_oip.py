@@ -187,3 +187,14 @@ def test_decode_gives_back_what_was_encoded(datatype: str, data: st.DataObject) 
     tensor = {"name": "x", "shape": [len(rows), 3], "datatype": datatype, "data": rows}
     decoded = oip.decode_json(json.dumps({"inputs": [tensor]}).encode()).inputs[0]
     assert decoded.data == [value for row in rows for value in row]
+
+
+@pytest.mark.parametrize("where", ["inputs", "outputs"])
+def test_shared_memory_is_refused_even_beside_data(where: str) -> None:
+    tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}
+    body: dict[str, Any] = {"inputs": [tensor], "outputs": [{"name": "y"}]}
+    body[where][0]["parameters"] = {"shared_memory_region": "r", "shared_memory_byte_size": 4}
+    with pytest.raises(
+        InvalidError, match=r"in shared memory, which this server does not read: send its data"
+    ):
+        oip.from_object(body)

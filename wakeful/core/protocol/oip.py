@@ -228,6 +228,7 @@ def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:
             shape[place] = int(size)
         elif type(size) is not int:
             issues.add((*where, "shape", place), f"should be an integer, got {type_name(size)}", "int_type")
+    _refuse_shared_memory("input", name, parameters)
     return Tensor(name or "", tuple(shape), (datatype or "").upper(), data, parameters or {})
 
 
@@ -237,7 +238,16 @@ def _output(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Requeste
         return RequestedOutput("")
     name = issues.member(where, raw, "name", str, needed=True)
     parameters = issues.member(where, raw, "parameters", dict, needed=False) or {}
+    _refuse_shared_memory("output", name, parameters)
     return RequestedOutput(name or "", parameters.get("binary_data") is True, parameters)
+
+
+def _refuse_shared_memory(what: str, name: Any, parameters: dict[str, Any] | None) -> None:
+    """Whoever names a region expects that its content counts, and not the data beside it."""
+    if parameters and "shared_memory_region" in parameters:
+        raise InvalidError(
+            f"{what} {shown(name)} is in shared memory, which this server does not read: send its data"
+        )
 
 
 def _refuse_duplicates(names: Sequence[str], what: str) -> None:
