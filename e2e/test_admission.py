@@ -16,7 +16,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "wrong type": ({"minReplicas": "one", "sklearn": {}}, "spec.predictor.minReplicas"),
     "no implementation": ({}, "predictor"),
     "two implementations": ({"sklearn": {}, "xgboost": {}}, "there are 2 (sklearn, xgboost)"),
-    "not built yet": ({"sklearn": {}, "batcher": {"maxBatchSize": 2}}, "the batcher is not supported yet"),
+    "not built yet": (
+        {"sklearn": {}, "storageContainerName": "mine"},
+        "choosing a ClusterStorageContainer is not supported yet",
+    ),
     "bounds": ({"sklearn": {}, "minReplicas": 3, "maxReplicas": 2}, "MinReplicas 3 cannot be greater"),
     "percentage": ({"sklearn": {}, "canaryTrafficPercent": 101}, "canaryTrafficPercent"),
 }
