@@ -76,7 +76,11 @@ async def test_environment_is_clean_and_complete(machine: Machine) -> None:
     assert abs(float(seen["WAKEFUL_STARTED_AT"]) - time.time()) < 10
     own = {"A", "B", "POD", "KEY", "CPU", "PORT", "FROM_MAP"}
     given = {"PATH", "HOME", "LANG", "TMPDIR", "HOSTNAME", "http_proxy", "https_proxy", "no_proxy"}
-    assert set(seen) - own - given == {"WAKEFUL_STARTED_AT", "WAKEFUL_TERMINATION_LOG"}
+    assert set(seen) - own - given == {
+        "WAKEFUL_HTTP_ADDRESS",
+        "WAKEFUL_STARTED_AT",
+        "WAKEFUL_TERMINATION_LOG",
+    }
 
 
 async def test_init_containers_run_in_order_before_main(machine: Machine) -> None:

@@ -98,7 +98,10 @@ def words(platform: Platform, count: int, host: str = "word") -> Counter[str]:
 AT_APPLY = {
     "unknown field": ({"minReplica": 1}, 'unknown field "spec.predictor.minReplica"'),
     "two implementations": ({"sklearn": {}, "xgboost": {}}, "there are 2 (sklearn, xgboost)"),
-    "not built yet": ({"sklearn": {}, "batcher": {"maxBatchSize": 2}}, "the batcher is not supported yet"),
+    "not built yet": (
+        {"sklearn": {}, "storageContainerName": "mine"},
+        "choosing a ClusterStorageContainer is not supported yet",
+    ),
     "no runtime": (
         {"model": {"modelFormat": {"name": "nosuch"}}},
         "Warning: spec.predictor.model: NoSupportingRuntime",
