@@ -40,7 +40,7 @@ print(len(names))
 @pytest.mark.parametrize(
     ("name", "tops"),
     [
-        ("controller", ["controller", "wakeful.core", "wakeful.kit"]),
+        ("controller", ["controller", "wakeful.core.api", "wakeful.core.scaling", "wakeful.core.traffic"]),
         ("lightgbm", ["runtimes.lightgbm"]),
         ("onnx", ["runtimes.onnx"]),
         ("sklearn", ["runtimes.sklearn", "wakeful.serving"]),
