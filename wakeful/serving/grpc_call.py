@@ -21,7 +21,7 @@ from wakeful.kit.http2 import heads
 from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Stream, answer
-from wakeful.serving import grpc_messages, grpc_status, ids
+from wakeful.serving import grpc_messages, grpc_status, http_replies
 from wakeful.serving.exchange import Headers, Reply
 from wakeful.serving.grpc_messages import Buffer, Unframer
 from wakeful.serving.model import Context
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wakeful.serving.observing import Watch
 
 REQUEST_ID = "x-request-id"
-REQUEST_ID_CHARACTERS = 128
 CLIENT_CLOSED = 499
 COMPRESS_BYTES = 1024
 """Answers from here on are compressed where the request was."""
@@ -89,9 +88,7 @@ class GrpcCall(Stream):
 
     def new_context(self, headers: Headers) -> Context:
         """A context of this call: for the call, or for one request of a stream."""
-        given = headers.get(REQUEST_ID, "")
-        is_good = given and len(given) <= REQUEST_ID_CHARACTERS and given.isprintable() and given.isascii()
-        context = Context(headers, given if is_good else ids.request_id(), "grpc")
+        context = Context(headers, http_replies.request_id(headers), "grpc")
         if self.prepared.timeout_s is not None:
             context.deadline = asyncio.get_running_loop().time() + self.prepared.timeout_s
         return context

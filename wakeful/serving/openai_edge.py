@@ -123,7 +123,6 @@ class OpenAIEdge:
         try:
             try:
                 self._flights.check()
-                self._flights.check()
                 limit(context)
                 call = openai.parse(Task(task), request.body)
                 entry = self._entry(call.model)
