@@ -13,6 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, overload
 
+CLIENT_CLOSED = 499
+"""What is counted and logged where the client went away before it had an answer."""
+
 T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
 

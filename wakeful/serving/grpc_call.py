@@ -22,7 +22,7 @@ from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Stream, answer
 from wakeful.serving import grpc_messages, grpc_status, http_replies
-from wakeful.serving.exchange import Headers, Reply
+from wakeful.serving.exchange import CLIENT_CLOSED, Headers, Reply
 from wakeful.serving.grpc_messages import Buffer, Unframer
 from wakeful.serving.model import Context
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from wakeful.serving.observing import Watch
 
 REQUEST_ID = "x-request-id"
-CLIENT_CLOSED = 499
 COMPRESS_BYTES = 1024
 """Answers from here on are compressed where the request was."""
 NOTHING: Mapping[str, str] = {}

@@ -19,7 +19,8 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip_proto
 from wakeful.core.protocol.oip_messages import ModelInferResponse, ModelStreamInferResponse
 from wakeful.serving import grpc_edge, grpc_status, http_v2, streams
-from wakeful.serving.grpc_call import CLIENT_CLOSED, observed_reply
+from wakeful.serving.exchange import CLIENT_CLOSED
+from wakeful.serving.grpc_call import observed_reply
 from wakeful.serving.grpc_edge import UNKNOWN, InferenceService
 from wakeful.serving.grpc_messages import Buffer
 from wakeful.serving.grpc_stream_call import StreamCall

@@ -17,7 +17,7 @@ from wakeful.core.errors import FailureError, InvalidError
 from wakeful.core.protocol import v1
 from wakeful.serving import http_events, http_replies, http_v1, http_v2
 from wakeful.serving.dataplane import Verb
-from wakeful.serving.exchange import Answer, Cancel, Reply, Request
+from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
 from wakeful.serving.in_flight import Watched
 from wakeful.serving.model import Context
@@ -26,7 +26,6 @@ from wakeful.serving.registry import Entry
 if TYPE_CHECKING:
     from wakeful.serving.http_edge import Edge
 
-CLIENT_CLOSED = 499
 TIMEOUT_HEADER = "x-request-timeout"
 MAX_TIMEOUT_S = 86_400.0
 

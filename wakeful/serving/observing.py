@@ -17,10 +17,9 @@ from typing import Protocol
 
 from wakeful.kit import logs
 from wakeful.kit.tracing import Span, Tracer
-from wakeful.serving.exchange import Answer, Cancel, Handler, Headers, Reply, Request
+from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Handler, Headers, Reply, Request
 from wakeful.serving.model import Context
 
-CLIENT_CLOSED = 499
 SERVER_ERROR = 500
 KEPT_STREAM_BYTES = 1 << 20
 """Of a streamed answer: what observers get to see; longer ones they see without a body."""

@@ -24,7 +24,7 @@ from wakeful.core.protocol.openai_answers import Usage
 from wakeful.core.protocol.openai_errors import ModelNotFoundError, RefusedError
 from wakeful.serving import http_body, openai_stream
 from wakeful.serving.dataplane import DataPlane
-from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.exchange import CLIENT_CLOSED, Reply, Request
 from wakeful.serving.http_meta import Meta
 from wakeful.serving.http_routes import Kind, Route
 from wakeful.serving.in_flight import InFlight, Watched
@@ -40,7 +40,6 @@ EVENTS = {
     "X-Accel-Buffering": "no",
 }
 MAX_STREAMS = 512
-CLIENT_CLOSED = 499
 SHOWN_NAMES = 16
 
 
