@@ -23,7 +23,8 @@ SERVER_CORE, LOAD_CORE = 0, min(1, (os.cpu_count() or 1) - 1)
 WAKEFUL_ECHO = """
 import sys
 from wakeful import Model, serve
-from wakeful.serving import InferRequest, InferResponse, arrays
+from wakeful.core.protocol import arrays
+from wakeful.serving import InferRequest, InferResponse
 class Echo(Model):
     def predict(self, payload, context):
         if isinstance(payload, InferRequest):

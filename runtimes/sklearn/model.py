@@ -20,8 +20,8 @@ import numpy as np
 from runtimes import code_bearing, model_file
 from runtimes.sklearn import loading
 from wakeful.core.errors import FailureError, InvalidError
+from wakeful.core.protocol import arrays
 from wakeful.kit import deferred
-from wakeful.serving import arrays
 from wakeful.serving.model import LoadError, TensorSpec
 from wakeful.serving.tabular import TabularModel
 

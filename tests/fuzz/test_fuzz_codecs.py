@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wakeful.core.errors import FailureError
-from wakeful.core.protocol import oip, oip_binary, problem, v1
-from wakeful.serving import arrays, http_routes
+from wakeful.core.protocol import arrays, oip, oip_binary, problem, v1
+from wakeful.serving import http_routes
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

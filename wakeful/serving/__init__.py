@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wakeful.core.errors import FailureError, FailureKind, InvalidError
+    from wakeful.core.protocol.arrays import from_array, to_array
     from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
-    from wakeful.serving.arrays import from_array, to_array
     from wakeful.serving.model import Context, LoadError, Model, TensorSpec
     from wakeful.serving.parts import Joining
     from wakeful.serving.server import serve
@@ -28,9 +28,9 @@ _HOME = {
     "Model": "wakeful.serving.model",
     "Tensor": "wakeful.core.protocol.oip",
     "TensorSpec": "wakeful.serving.model",
-    "from_array": "wakeful.serving.arrays",
+    "from_array": "wakeful.core.protocol.arrays",
     "serve": "wakeful.serving.server",
-    "to_array": "wakeful.serving.arrays",
+    "to_array": "wakeful.core.protocol.arrays",
 }
 
 __all__ = [

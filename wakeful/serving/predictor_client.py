@@ -20,8 +20,7 @@ from wakeful.client import targets, translate
 from wakeful.client.asynchronous import AsyncInferenceClient
 from wakeful.client.http_transport import Call
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, problem
-from wakeful.serving import arrays
+from wakeful.core.protocol import arrays, oip, problem
 from wakeful.serving.model import Context, Model
 from wakeful.serving.settings import Settings, SettingsError
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import v1
+from wakeful.core.protocol import arrays, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
 from wakeful.core.protocol.problem import shown
-from wakeful.serving import arrays, tabular_rows
+from wakeful.serving import tabular_rows
 from wakeful.serving.model import Context, Model
 from wakeful.serving.parts import Part
 

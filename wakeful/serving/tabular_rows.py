@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wakeful.core.errors import InvalidError
+from wakeful.core.protocol import arrays
 from wakeful.core.protocol.oip import Tensor
 from wakeful.core.protocol.problem import shown, type_name
-from wakeful.serving import arrays
 
 ELEMENTS = {int, float, bool, str, type(None)}
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from batching_rig import INTERNAL, ask, plane_of
 
-from wakeful.serving import InferRequest, InferResponse, Tensor, arrays
+from wakeful.core.protocol import arrays
+from wakeful.serving import InferRequest, InferResponse, Tensor
 from wakeful.serving.model import Context, Model
 from wakeful.serving.parts import Joining
 from wakeful.serving.server import Server

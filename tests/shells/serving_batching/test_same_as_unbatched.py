@@ -18,8 +18,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 from runtimes.sklearn.model import SklearnModel
 from wakeful.core.errors import FailureError
-from wakeful.core.protocol import oip
-from wakeful.serving import InferRequest, InferResponse, arrays
+from wakeful.core.protocol import arrays, oip
+from wakeful.serving import InferRequest, InferResponse
 from wakeful.serving.model import Context
 
 NUMBERS = st.one_of(st.integers(-5, 9), st.floats(0, 8, width=32), st.none(), st.booleans())

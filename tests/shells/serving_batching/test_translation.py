@@ -9,7 +9,8 @@ import pytest
 from batching_rig import ask, plane_of
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.serving import InferRequest, InferResponse, Tensor, arrays, translation
+from wakeful.core.protocol import arrays
+from wakeful.serving import InferRequest, InferResponse, Tensor, translation
 from wakeful.serving.model import Context, Model, TensorSpec
 
 SPECS = [TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "INT8", (-1,))]

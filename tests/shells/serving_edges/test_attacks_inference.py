@@ -127,7 +127,7 @@ TENSORS: list[tuple[dict[str, Any], int]] = [
     ({"datatype": "UINT8", "data": [256, 1, 1, 1]}, 400), ({"datatype": "INT64", "data": [2**63, 1, 1, 1]}, 400),
     ({"name": 1}, 422), ({"name": "x" * 1_000_000}, 200), ({"parameters": []}, 422),
     ({"parameters": {"__reduce__": "os.system", "binary_data_size": 32}}, 200),
-    ({"parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 32}}, 200),
+    ({"parameters": {"shared_memory_region": "r", "shared_memory_byte_size": 32}}, 400),
     ({"parameters": {"shared_memory_region": "../../dev/shm/x"}, "data": None}, 400),
 ]  # fmt: skip
 

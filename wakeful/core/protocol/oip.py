@@ -2,7 +2,7 @@
 
 The model server's edges decode into these types whether a request came as JSON, with binary tensors
 (``oip_binary``) or, later, by gRPC; clients encode them. Source: the protocol's text and kserve.md 5.2.
-Elements are checked by ``oip_elements``. Left out: numpy (``wakeful.serving.arrays``).
+Elements are checked by ``oip_elements``. Left out: numpy (``wakeful.core.protocol.arrays``).
 
 A tensor's JSON ``data`` may be flat or nested. Worked example: shape [2, 2] takes [1, 2, 3, 4] and [[1, 2], [3, 4]];
 [[1, 2], [3]] is ragged and refused, as is any count but 2 x 2 = 4.
