@@ -191,28 +191,54 @@ async def measure_controller(place: Place, idle_s: float) -> Obj:
 
 
 async def measure_many(place: Place) -> Obj | None:
-    """So many InferenceServices at once, none of them with a pod; None where Knative does not allow that."""
+    """So many InferenceServices at once, then so many bare Knative Services, none of them with a pod.
+
+    None where Knative does not allow that.
+    """
     settings = await place.client.get(CONFIGMAPS, "knative-serving", "config-autoscaler")
     if (settings.get("data") or {}).get("allow-zero-initial-scale") != "true":
         return None
     notes = {f"{objects.AUTOSCALING}initial-scale": "0"}
-    names = [f"many-{number:03d}" for number in range(place.options.at_once)]
+    taken: Obj = {}
+    for label, image in {"wakeful": "", **{k: v for k, v in peers(place).items() if k == "bare"}}.items():
+        taken[label] = await at_once(place, label, image, notes)
+    taken["controller"] = await measure_controller(place, 1.0)
+    return taken
+
+
+async def at_once(place: Place, label: str, image: str, notes: dict[str, str]) -> dict[str, float]:
+    """Creates them all and waits until all are Ready: seconds for both; then they are deleted again."""
+    names = [f"many-{label}-{number:03d}" for number in range(place.options.at_once)]
+    resource = KSVC if image else ISVC
     began = time.perf_counter()
-    await asyncio.gather(
-        *(place.client.create(ISVC, place.namespace, service(place, name, notes)) for name in names)
-    )
+    bodies = [
+        objects.knative_service(place.namespace, name, image, notes) if image else service(place, name, notes)
+        for name in names
+    ]
+    await asyncio.gather(*(place.client.create(resource, place.namespace, body) for body in bodies))
     applied_s = time.perf_counter() - began
-    while True:
-        items = (await place.client.list(ISVC, place.namespace))["items"]
-        waiting = [item for item in items if item["metadata"]["name"] in names and not objects.is_ready(item)]
-        if not waiting:
-            break
+    while waiting := await not_ready(place, resource, names):
         if time.perf_counter() - began > READY_S:
-            raise SystemExit(f"{len(waiting)} of {len(names)} are not Ready after {READY_S:g} s")
+            raise SystemExit(f"{waiting} of {len(names)} {label} are not Ready after {READY_S:g} s")
         await asyncio.sleep(0.25)
     ready_s = time.perf_counter() - began
-    controller = await measure_controller(place, 1.0)
-    return {"services": len(names), "applied_s": applied_s, "ready_s": ready_s, "controller": controller}
+    for name in names:
+        await place.client.delete(resource, place.namespace, name)
+    while await left(place, resource, names):
+        if time.perf_counter() - began > 2 * READY_S:
+            raise SystemExit(f"{label} services are not gone after {2 * READY_S:g} s")
+        await asyncio.sleep(0.25)
+    gone_s = time.perf_counter() - began - ready_s
+    return {"services": len(names), "applied_s": applied_s, "ready_s": ready_s, "gone_s": gone_s}
+
+
+async def left(place: Place, resource: Resource, names: list[str]) -> list[Obj]:
+    items = (await place.client.list(resource, place.namespace))["items"]
+    return [item for item in items if item["metadata"]["name"] in names]
+
+
+async def not_ready(place: Place, resource: Resource, names: list[str]) -> int:
+    return sum(not objects.is_ready(item) for item in await left(place, resource, names))
 
 
 async def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -227,7 +253,7 @@ async def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         for label, wakes in found["wakes"].items():
             for phase in wakes[0] if wakes else ():
                 show(f"wake, {label}: {phase}", [wake[phase] for wake in wakes])
-        found["warm"] = await measure_warm(place)
+        found["warm"] = await measure_warm(place) if options.rounds else {}
         for label, taken in found["warm"].items():
             show(f"warm, {label}", taken, 99)
         found["controller"] = await measure_controller(place, options.idle_s)
