@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 FOLDER = Path("hack/images.d")
+PREPARE = " && python3.11 /build/{} /build/venv/lib/python3.11/site-packages /build/app \\\n"
 
 
 def render(root: Path) -> dict[Path, str]:
@@ -28,6 +29,10 @@ def render(root: Path) -> dict[Path, str]:
             "TITLE": table["title"],
             "ABOUT": table["about"],
             "COPIES": "\n".join(copies(program, table["takes"], root)),
+            "SCRIPTS": " ".join(
+                str(FOLDER / script) for script in ("rootfs.py", *table.get("prepared_by", []))
+            ),
+            "PREPARE": "".join(PREPARE.format(script) for script in table.get("prepared_by", [])),
         }
         text = template
         for word, value in words.items():

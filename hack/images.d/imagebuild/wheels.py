@@ -4,7 +4,7 @@ Called by __main__.py before a build, so that the build itself reads a folder an
 settings, certificates or credentials can get into an image. Only wheels for CPython 3.11 are taken; each is checked
 against the lock's hash here and again inside the build.
 
-Left out: packages that come only as source.
+Left out: packages with compiled parts that come only as source.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from pathlib import Path
 
 from imagebuild.steps import Steps, run
 
+# Pure Python that no index has a wheel of: built inside the build, by the setuptools that Python brings.
+SOURCE_ONLY = {"lime"}
+WAYS = {
+    False: ("--only-binary=:all:", "--python-version=3.11", "--implementation=cp"),
+    True: ("--no-binary=" + ",".join(sorted(SOURCE_ONLY)),),
+}
+
 
 def fetch(lock: Path, cache: Path, log: Path, steps: Steps) -> Path:
     """The folder that holds every wheel that ``lock`` names; only missing ones are asked for. Raises ImageError."""
@@ -26,12 +33,14 @@ def fetch(lock: Path, cache: Path, log: Path, steps: Steps) -> Path:
     if not missing:
         return folder
     wanted = cache / "missing.txt"
-    wanted.write_text("".join(pin.text for pin in missing))
     partial = cache / "wheels.partial"
     shutil.rmtree(partial, ignore_errors=True)
     command = [str(pip(cache, log)), "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--require-hashes", "--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
-    run([*command, "--dest", str(partial), "--requirement", str(wanted)], log)
+    command += ["--require-hashes", "--dest", str(partial), "--requirement", str(wanted)]
+    for is_source, kind in WAYS.items():
+        wanted.write_text("".join(pin.text for pin in missing if pin.is_source == is_source))
+        if wanted.stat().st_size:
+            run([*command, *kind], log)
     for wheel in partial.iterdir():
         wheel.replace(folder / wheel.name)
     steps.done(f"fetched {len(missing)} packages of {lock.name}")
@@ -40,19 +49,26 @@ def fetch(lock: Path, cache: Path, log: Path, steps: Steps) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One package of a lock: its lines, and the names that its wheel can have."""
+    """One package of a lock: its lines, the names that its file can have, whether that is its source."""
 
     text: str
     pattern: str
+    is_source: bool
 
 
 def pins(lock: str) -> list[Pin]:
     """The packages of a lock file, each with its hashes."""
     found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+) \\\n((?:    --hash=\S+(?: \\)?\n)+)", lock, re.MULTILINE)
     return [
-        Pin(f"{name}=={version} \\\n{hashes}", f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}-*.whl")
+        Pin(f"{name}=={version} \\\n{hashes}", pattern_of(name, version), name in SOURCE_ONLY)
         for name, version, hashes in found
     ]
+
+
+def pattern_of(name: str, version: str) -> str:
+    """The names that a package's file can have."""
+    end = ".tar.gz" if name in SOURCE_ONLY else "-*.whl"
+    return f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}{end}"
 
 
 def pip(cache: Path, log: Path) -> Path:

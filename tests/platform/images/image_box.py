@@ -7,15 +7,19 @@ cluster's suite (e2e/) runs the same archives under containerd.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 USER = "65532:65532"
+WANTED = os.environ.get("WAKEFUL_TEST_IMAGES", "")
+# Built and tested by WAKEFUL_TEST_IMAGES=all only: minutes and gigabytes each.
+LARGE = {"huggingface", "torch"}
 SCRIPT = """
 set -e
 PATH=$PATH:/usr/sbin:/sbin:/bin
@@ -52,10 +56,10 @@ class Unpacked:
         box = ["/usr/bin/unshare", "--mount", "--ipc", "--", "/bin/sh", "-c", SCRIPT, "box", str(self.root)]
         return [*environment, *box, " ".join(writable), str(mnt or ""), *inside]
 
-    def python(self, code: str) -> str:
+    def python(self, code: str, writable: Sequence[str] = (), mnt: Path | None = None) -> str:
         """What ``code`` prints when the image's Python runs it in the box."""
         done = subprocess.run(
-            self.program("python3", "-P", "-c", code),
+            self.program("python3", "-P", "-c", code, writable=writable, mnt=mnt),
             capture_output=True,
             text=True,
             timeout=120,
@@ -63,6 +67,11 @@ class Unpacked:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def of_this_run(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that this run builds and tests."""
+    return sorted(name for name in names if WANTED == "all" or name not in LARGE)
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:

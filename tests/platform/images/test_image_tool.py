@@ -45,7 +45,17 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-NAMES = ["controller", "eventing", "lightgbm", "onnx", "sklearn", "storage-initializer", "xgboost"]
+NAMES = [
+    "controller",
+    "eventing",
+    "explainer",
+    "huggingface",
+    "lightgbm",
+    "onnx",
+    "sklearn",
+    "storage-initializer",
+]
+NAMES += ["torch", "xgboost"]
 
 
 def only(tree: Path) -> Containerfile:
@@ -112,6 +122,7 @@ def test_only_what_is_copied_is_staged(tree: Path, tmp_path: Path) -> None:
 def test_pins_of_a_lock_know_their_wheels() -> None:
     lock = "a-b.C==1.2 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n    # via x\nd==3 \\\n    --hash=sha256:cc\n"
     assert [pin.pattern for pin in wheels.pins(lock)] == ["a_b_c-1.2-*.whl", "d-3-*.whl"]
+    assert wheels.pins("lime==1 \\\n    --hash=sha256:aa\n")[0].pattern == "lime-1.tar.gz"  # has no wheel
     assert wheels.pins(lock)[0].text == "a-b.C==1.2 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
 
 

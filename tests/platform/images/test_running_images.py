@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import http.server
-import json
 import os
 import signal
-import socket
 import subprocess
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import joblib
 import pytest
-from image_box import Unpacked
+from image_box import Unpacked, of_this_run
+from image_server import answers, free_port, post, run, started
 from sklearn.datasets import load_iris
 from sklearn.tree import DecisionTreeClassifier
 from waiting_rig import until_blocking
 
 pytestmark = [pytest.mark.platform, pytest.mark.slow, pytest.mark.timeout(1800)]
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.1, 4.7, 1.5]]
+TOPS = {
+    "controller": ["controller", "wakeful.core.api", "wakeful.core.scaling", "wakeful.core.traffic"],
+    "eventing": ["eventing"],
+    "explainer": ["runtimes.explainer", "shap", "lime.lime_tabular"],
+    "huggingface": ["runtimes.huggingface"],
+    "lightgbm": ["runtimes.lightgbm"],
+    "onnx": ["runtimes.onnx"],
+    "sklearn": ["runtimes.sklearn", "wakeful.serving"],
+    "storage-initializer": ["storage"],
+    "torch": ["runtimes.torch"],
+    "xgboost": ["runtimes.xgboost"],
+}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 names = []
@@ -37,23 +46,16 @@ print(len(names))
 """
 
 
-@pytest.mark.parametrize(
-    ("name", "tops"),
-    [
-        ("controller", ["controller", "wakeful.core.api", "wakeful.core.scaling", "wakeful.core.traffic"]),
-        ("lightgbm", ["runtimes.lightgbm"]),
-        ("onnx", ["runtimes.onnx"]),
-        ("sklearn", ["runtimes.sklearn", "wakeful.serving"]),
-        ("xgboost", ["runtimes.xgboost"]),
-        ("storage-initializer", ["storage"]),
-        ("eventing", ["eventing"]),
-    ],
-)
-def test_every_module_imports(unpacked: dict[str, Unpacked], name: str, tops: list[str]) -> None:
-    assert int(unpacked[name].python(IMPORT_ALL.format(tops=tops))) > len(tops)
+@pytest.mark.parametrize("name", of_this_run(TOPS))
+def test_every_module_imports(unpacked: Mapping[str, Unpacked], name: str) -> None:
+    assert int(unpacked[name].python(IMPORT_ALL.format(tops=TOPS[name]))) > len(TOPS[name])
 
 
-def test_the_box_is_narrow(unpacked: dict[str, Unpacked]) -> None:
+def test_modules_of_every_image_are_imported(unpacked: Mapping[str, Unpacked]) -> None:
+    assert of_this_run(TOPS) == list(unpacked)
+
+
+def test_the_box_is_narrow(unpacked: Mapping[str, Unpacked]) -> None:
     code = """
 import os
 try:
@@ -70,7 +72,7 @@ print(os.getuid(), os.getgid(), *(int(status[name], 16) for name in ("CapPrm", "
     ]
 
 
-def test_sigterm_ends_the_first_process_from_its_first_moment(unpacked: dict[str, Unpacked]) -> None:
+def test_sigterm_ends_the_first_process_from_its_first_moment(unpacked: Mapping[str, Unpacked]) -> None:
     """While it imports, a program has no handler of its own, and the kernel drops what process 1 does not handle."""
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
     box = ["/usr/bin/unshare", "--pid", "--fork", "--kill-child"]
@@ -85,12 +87,12 @@ def test_sigterm_ends_the_first_process_from_its_first_moment(unpacked: dict[str
             process.kill()
 
 
-def test_controller_explains_itself(unpacked: dict[str, Unpacked]) -> None:
+def test_controller_explains_itself(unpacked: Mapping[str, Unpacked]) -> None:
     done = run(unpacked["controller"].command("--help"))
     assert done.returncode == 0 and "--webhook-listen" in done.stdout
 
 
-def test_controller_has_every_class_of_the_client(unpacked: dict[str, Unpacked]) -> None:
+def test_controller_has_every_class_of_the_client(unpacked: Mapping[str, Unpacked]) -> None:
     """They are shipped compiled only: none may have got lost. Every 25th is loaded, which takes seconds."""
     code = """
 from kubernetes.aio import client
@@ -101,7 +103,7 @@ print(len(names), all(getattr(client, name) for name in names[::25]))
     assert (int(count) > 500, are_all_there) == (True, "True")
 
 
-def test_sklearn_serves_a_model(unpacked: dict[str, Unpacked], tmp_path: Path) -> None:
+def test_sklearn_serves_a_model(unpacked: Mapping[str, Unpacked], tmp_path: Path) -> None:
     data = load_iris()
     model = DecisionTreeClassifier(max_depth=2, random_state=0).fit(data.data, data.target)
     tmp_path.chmod(0o755)
@@ -124,7 +126,7 @@ def test_sklearn_serves_a_model(unpacked: dict[str, Unpacked], tmp_path: Path) -
     assert server.returncode == 0
 
 
-def test_storage_initializer_fetches_over_http(unpacked: dict[str, Unpacked], tmp_path: Path) -> None:
+def test_storage_initializer_fetches_over_http(unpacked: Mapping[str, Unpacked], tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "model.bin").write_bytes(b"weights" * 1000)
     target = tmp_path / "target"
@@ -136,7 +138,7 @@ def test_storage_initializer_fetches_over_http(unpacked: dict[str, Unpacked], tm
     assert (target / "model.bin").read_bytes() == b"weights" * 1000
 
 
-def test_storage_initializer_says_what_is_missing(unpacked: dict[str, Unpacked], tmp_path: Path) -> None:
+def test_storage_initializer_says_what_is_missing(unpacked: Mapping[str, Unpacked], tmp_path: Path) -> None:
     os.chown(tmp_path, 65532, 65532)
     with web_server(tmp_path) as url:
         done = run(unpacked["storage-initializer"].command(f"{url}/absent.bin", "/mnt", mnt=tmp_path))
@@ -144,7 +146,7 @@ def test_storage_initializer_says_what_is_missing(unpacked: dict[str, Unpacked],
     assert "404" in done.stderr.splitlines()[-1]
 
 
-def test_eventing_starts_and_ends(unpacked: dict[str, Unpacked], tmp_path: Path) -> None:
+def test_eventing_starts_and_ends(unpacked: Mapping[str, Unpacked], tmp_path: Path) -> None:
     os.chown(tmp_path, 65532, 65532)
     events, admin = free_port(), free_port()
     words = ["--kubeconfig=/mnt/kubeconfig", "--database=/mnt/events.db", "--proxy=http://127.0.0.1:1"]
@@ -156,48 +158,9 @@ def test_eventing_starts_and_ends(unpacked: dict[str, Unpacked], tmp_path: Path)
     assert (tmp_path / "events.db").stat().st_uid == 65532
 
 
-def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-@contextmanager
-def started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The program, ended by SIGTERM afterwards; what it wrote goes to the test's own output."""
-    server = subprocess.Popen(command)
-    try:
-        yield server
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(30)
-        finally:
-            server.kill()
-
-
-def answers(url: str, server: subprocess.Popen[bytes]) -> bool:
-    assert server.poll() is None, f"it ended with status {server.returncode}"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.status == 200
-    except OSError:
-        return False
-
-
-def post(url: str, body: object) -> dict[str, list[dict[str, object]]]:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        found: dict[str, list[dict[str, object]]] = json.load(response)
-    return found
-
-
 def tensor() -> dict[str, object]:
     flat = [value for row in ROWS for value in row]
     return {"inputs": [{"name": "rows", "shape": [2, 4], "datatype": "FP64", "data": flat}]}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
