@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 OK = b"HTTP/1.1 200"
 
@@ -23,6 +24,8 @@ class Round:
 
     seconds: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
+    busy: float = 0.0
+    """The share of the time that this process computed: near 1, it is the limit and not the server."""
 
     @property
     def rate(self) -> float:
@@ -93,32 +96,44 @@ class _Caller(asyncio.Protocol):
 
 async def saturate(port: int, message: bytes, connections: int, seconds: float) -> Round:
     """As many requests as the server answers. Raises ``RuntimeError`` for any answer but 200."""
-    return await _round(port, message, (connections, seconds, 0.0))
+
+    async def drive(callers: list[_Caller], began: float) -> None:
+        for caller in callers:
+            caller.ask(began)
+        await asyncio.sleep(seconds)
+
+    return await measured(port, connections, lambda found: _Caller(message, found.latencies_s, False), drive)
 
 
 async def pace(port: int, message: bytes, connections: int, seconds: float, rate: float) -> Round:
     """``rate`` requests a second, spread over the connections."""
-    return await _round(port, message, (connections, seconds, rate))
+
+    async def drive(callers: list[_Caller], began: float) -> None:
+        await _pace(callers, began, seconds, rate)
+
+    return await measured(port, connections, lambda found: _Caller(message, found.latencies_s, True), drive)
 
 
-async def _round(port: int, message: bytes, plan: tuple[int, float, float]) -> Round:
-    connections, seconds, rate = plan
+C = TypeVar("C", bound=Any)
+
+
+async def measured(
+    port: int,
+    connections: int,
+    caller_of: Callable[[Round], C],
+    drive: Callable[[list[C], float], Awaitable[None]],
+) -> Round:
+    """One round: so many callers, connected, driven, closed. Raises ``RuntimeError`` with what one of them found wrong."""
     loop = asyncio.get_running_loop()
     found = Round()
-    callers = []
+    callers: list[C] = []
     for _ in range(connections):
-        _, caller = await loop.create_connection(
-            lambda: _Caller(message, found.latencies_s, rate > 0), "127.0.0.1", port
-        )
+        _, caller = await loop.create_connection(lambda: caller_of(found), "127.0.0.1", port)
         callers.append(caller)
-    began = time.perf_counter()
-    if rate:
-        await _pace(callers, began, seconds, rate)
-    else:
-        for caller in callers:
-            caller.ask(began)
-        await asyncio.sleep(seconds)
+    began, computed_s = time.perf_counter(), time.process_time()
+    await drive(callers, began)
     found.seconds = time.perf_counter() - began
+    found.busy = (time.process_time() - computed_s) / found.seconds
     found.latencies_s = list(found.latencies_s)
     failed = next((caller.failed for caller in callers if caller.failed), "")
     for caller in callers:
@@ -137,5 +152,7 @@ async def _pace(callers: list[_Caller], began: float, seconds: float, rate: floa
         while sent < count and began + sent / rate <= now:
             callers[sent % len(callers)].ask(began + sent / rate)
             sent += 1
-        await asyncio.sleep(0.0005)
+        await asyncio.sleep(
+            0
+        )  # a timer of the loop is a millisecond late, which is more than what is measured
     await asyncio.sleep(0.2)

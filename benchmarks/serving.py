@@ -4,8 +4,9 @@
 
 One SVC on iris (2 rows a request) and an echo model, the same files for all, each server on one core, the load on the
 other, rounds alternating between servers so that all see the same noise of the machine. ``floor`` is a server without
-a model: the ceiling of the load generator and the memory-copy limit of large tensors. The last column is the ratio to
-KServe and the goal (issue 5). Peers come from PyPI: hack/kserve-sdk, hack/mlserver.
+a model: the ceiling of the load generator and the memory-copy limit of large tensors. ``load`` is how
+busy the generator's core was: near 100 %, it is the limit. The last column is the ratio to KServe and the goal
+(issue 5). Peers come from PyPI: hack/kserve-sdk, hack/mlserver.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Figures:
         self.rates: dict[str, list[float]] = defaultdict(list)
         self.latencies_s: dict[str, list[float]] = defaultdict(list)
         self.cpu_us: dict[str, list[float]] = defaultdict(list)
+        self.busy: dict[str, list[float]] = defaultdict(list)
 
     def rate(self, name: str) -> float:
         return statistics.median(self.rates[name]) if self.rates[name] else 0.0
@@ -62,6 +64,7 @@ def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Fig
             round_ = uvloop.run(_saturate(case, server, seconds))
             found.rates[server.name].append(round_.rate)
             found.latencies_s[server.name] += round_.latencies_s
+            found.busy[server.name].append(round_.busy)
             found.cpu_us[server.name].append((server.cpu_s() - cpu_s) / max(1, len(round_.latencies_s)) * 1e6)
     return found
 
@@ -83,6 +86,7 @@ def show(case: Case, figures: Figures, servers: list[Peer]) -> None:
         line = (
             f"  {name:9} {rate:9.0f}/s  ({min(rates):.0f} to {max(rates):.0f})  CPU {cpu:6.0f} us"
             f"  p50 {figures.at(name, 0.5):8.2f} ms  p99 {figures.at(name, 0.99):8.2f} ms"
+            f"  load {statistics.median(figures.busy[name]):4.0%}"
         )
         if name == "wakeful" and kserve:
             goal = f"  goal {case.goal:g}x" if case.goal else ""
@@ -92,16 +96,13 @@ def show(case: Case, figures: Figures, servers: list[Peer]) -> None:
 
 
 def at_equal_load(case: Case, figures: Figures, servers: list[Peer], seconds: float) -> None:
-    """Latency while every server gets the same number of requests a second."""
+    """Latency while every server gets the same number of requests a second; the floor's is the machine's own."""
     slowest = min(figures.rate(server.name) for server in servers if server.name != "floor")
     rate = slowest * PACED_SHARE
     found = Figures()
     for server in servers:
-        if server.name != "floor":
-            round_ = uvloop.run(
-                _serving_load.pace(server.port, case.message, case.connections, seconds, rate)
-            )
-            found.latencies_s[server.name] = round_.latencies_s
+        round_ = uvloop.run(_serving_load.pace(server.port, case.message, case.connections, seconds, rate))
+        found.latencies_s[server.name] = round_.latencies_s
     shown = ", ".join(
         f"{name} p50 {found.at(name, 0.5):.2f} p99 {found.at(name, 0.99):.2f} ms"
         for name in found.latencies_s
