@@ -35,14 +35,28 @@ class Observer(Protocol):
 
 
 class TracedHeaders(Headers):
-    """A request's headers under a span: its own ``traceparent``, and where the parts of the work are noted."""
+    """A request's headers under a span: its own ``traceparent``, and where the parts of the work are noted.
 
-    __slots__ = ("span",)
+    What a handler derives from a head does not depend on the span, so ``memo`` is the one of the headers that came: requests
+    with the same head share it, traced or not.
+    """
+
+    __slots__ = ("_given", "span")
 
     def __init__(self, headers: Headers, span: Span) -> None:
-        rest = [pair for pair in headers.pairs if pair[0] != "traceparent"]
-        super().__init__([*rest, ("traceparent", span.traceparent)])
+        self._given = headers
         self.span = span
+        self.first = {**headers.first, "traceparent": span.traceparent}
+        rest = [pair for pair in headers.pairs if pair[0] != "traceparent"]
+        self.pairs = [*rest, ("traceparent", span.traceparent)]
+
+    @property
+    def memo(self) -> object:
+        return self._given.memo
+
+    @memo.setter
+    def memo(self, value: object) -> None:
+        self._given.memo = value
 
 
 def note(context: Context, part: str, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +18,9 @@ from aiohttp import web
 from waiting_rig import until
 
 from wakeful.core.protocol import cloudevents
-from wakeful.serving import Context, Model, access_log
+from wakeful.kit import tracing
+from wakeful.serving import Context, Model, access_log, observing
+from wakeful.serving.exchange import Headers, Request
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings, SettingsError
 
@@ -37,9 +40,11 @@ class Doubling(Model):
 
 
 @asynccontextmanager
-async def serving(environ: dict[str, str], **flags: Any) -> AsyncIterator[tuple[str, Server]]:
+async def serving(
+    environ: dict[str, str], kind: type[Model] = Doubling, **flags: Any
+) -> AsyncIterator[tuple[str, Server]]:
     options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, **flags)
-    server = Server([Doubling("m")], options, environ)
+    server = Server([kind("m")], options, environ)
     await server.load()
     await server.listen()
     try:
@@ -108,16 +113,12 @@ async def test_a_client_that_goes_away_is_reported_once(capsys: pytest.CaptureFi
         async def predict(self, payload: Any, context: Context) -> Any:
             await asyncio.sleep(30)
 
-    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, access_log="all")
-    server = Server([Slow("m")], options, {})
-    await server.load()
-    await server.listen()
-    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
-    await until(lambda: server.edge.flights.count == 1)
-    writer.close()
-    await until(lambda: server.edge.flights.count == 0)
-    await server.drain()
+    async with serving({}, Slow, access_log="all") as (_, server):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+        await until(lambda: server.edge.flights.count == 1)
+        writer.close()
+        await until(lambda: server.edge.flights.count == 0)
     found = [json.loads(line) for line in io.StringIO(capsys.readouterr().err)]
     assert [line["status"] for line in found if line["logger"] == "access"] == [499]
 
@@ -138,13 +139,9 @@ async def test_a_stream_that_fails_is_reported_once_with_its_failure(
 
             return parts()
 
-    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01, access_log="all")
-    server = Server([Breaking("m")], options, {})
-    await server.load()
-    await server.listen()
-    with pytest.raises(aiohttp.ClientPayloadError):
-        await ask(f"http://127.0.0.1:{server.port}/v1/models/m:predict", {"instances": [1]})
-    await server.drain()
+    async with serving({}, Breaking, access_log="all") as (url, _):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await ask(url, {"instances": [1]})
     found = [json.loads(line) for line in io.StringIO(capsys.readouterr().err)]
     assert [line["status"] for line in found if line["logger"] == "access"] == [500]
 
@@ -155,11 +152,28 @@ async def test_a_models_content_type_counts_in_any_case() -> None:
             context.response_headers["content-type"] = "text/csv"
             return "1,2"
 
-    options = Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.01)
-    server = Server([Typed("m")], options, {})
-    await server.load()
-    await server.listen()
-    url = f"http://127.0.0.1:{server.port}/v1/models/m:predict"
-    async with aiohttp.ClientSession() as session, session.post(url, json={"instances": [1]}) as answer:
+    async with (
+        serving({}, Typed) as (url, _),
+        aiohttp.ClientSession() as session,
+        session.post(url, json={"instances": [1]}) as answer,
+    ):
         assert answer.headers.getall("Content-Type") == ["text/csv"]
-    await server.drain()
+
+
+def test_traced_requests_with_one_head_share_what_was_derived_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+    tracer = tracing.from_environ(os.environ, "m")
+    assert tracer is not None
+    server = Server([Doubling("m")], Settings(), {})
+    observed = observing.Observed(server.edge, [], tracer)
+    headers = Headers((("content-type", "application/json"), ("x-request-timeout", "7")))
+    first, second = (Request("POST", "/v1/models/m:predict", headers) for _ in range(2))
+    observed.screen(first)
+    for request in (first, second):
+        observed.watch(request)
+        assert request.headers["traceparent"] != headers.get("traceparent")
+        assert request.headers.memo is headers.memo is not None
+    tracer.close()
