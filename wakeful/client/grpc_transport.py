@@ -18,10 +18,7 @@ from wakeful.client.answers import Answer
 from wakeful.client.http_transport import FIRST_PAUSE_S, LONGEST_PAUSE_S, Options
 from wakeful.client.targets import Target
 from wakeful.core.errors import FailureError, FailureKind, UpstreamError
-from wakeful.core.protocol import arrays, oip, oip_messages
-from wakeful.core.protocol.oip_proto import CONTENTS
-from wakeful.core.protocol.oip_proto import parameters as plain_parameters
-from wakeful.core.protocol.problem import shown
+from wakeful.core.protocol import oip, oip_messages, oip_proto_caller
 
 try:
     import grpc
@@ -73,11 +70,11 @@ class GrpcTransport:
         self, model: str, request: oip.InferRequest, headers: Mapping[str, str], timeout_s: float | None
     ) -> Answer:
         """The answer to ``ModelInfer``. Raises ``FailureError``."""
-        message = _message_of(model, request)
+        message = oip_proto_caller.encode(model, request)
         reply, metadata = await self._call(
             "ModelInfer", message, oip_messages.ModelInferResponse, headers, timeout_s
         )
-        return Answer(_response_of(reply), metadata)
+        return Answer(oip_proto_caller.decode(reply), metadata)
 
     async def asks(self, member: str, model: str) -> bool:
         """Whether the server is live or ready (``member``), or ``model`` is ready."""
@@ -136,79 +133,3 @@ class GrpcTransport:
         if UNSENT in text:
             return FailureError(FailureKind.UNAVAILABLE, f"cannot connect to {where}: {text[:200]}")
         return UpstreamError(STATUS.get(code, 500), text or f"{where} answered {code} without a text")
-
-
-def _message_of(model: str, request: oip.InferRequest) -> Any:
-    message = oip_messages.ModelInferRequest(model_name=model, id=request.id or "")
-    _set_parameters(message.parameters, request.parameters)
-    for tensor in request.inputs:
-        item = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        _set_parameters(item.parameters, tensor.parameters)
-        message.raw_input_contents.append(arrays.raw(tensor))
-    for output in request.outputs:
-        _set_parameters(message.outputs.add(name=output.name).parameters, output.parameters)
-    return message
-
-
-def _set_parameters(entries: Any, values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        match value:
-            case bool():
-                entries[key].bool_param = value
-            case int():
-                entries[key].int64_param = value
-            case float():
-                entries[key].double_param = value
-            case str():
-                entries[key].string_param = value
-            case _:
-                text = f"parameter {shown(key)} is {type(value).__name__}: gRPC carries booleans, numbers and text"
-                raise FailureError(FailureKind.INVALID, text)
-
-
-def _response_of(reply: Any) -> oip.InferResponse:
-    raw = reply.raw_output_contents
-    if raw and len(raw) != len(reply.outputs):
-        raise _broken(f"{len(reply.outputs)} outputs and {len(raw)} raw contents")
-    outputs = []
-    for place, item in enumerate(reply.outputs):
-        values = plain_parameters(item.parameters)
-        values.pop("binary_data_size", None)
-        tensor = oip.Tensor(item.name, tuple(item.shape), item.datatype.upper(), None, values)
-        if tensor.datatype not in oip.ELEMENT_BYTES or any(size < 0 for size in tensor.shape):
-            raise _broken(
-                f"output {shown(tensor.name)} is {shown(tensor.datatype)} of shape {list(tensor.shape)}"
-            )
-        tensor.data = _raw(tensor, raw[place]) if raw else _contents(tensor, item.contents)
-        outputs.append(tensor)
-    version = reply.model_version or None
-    return oip.InferResponse(
-        outputs, reply.model_name, reply.id or None, version, plain_parameters(reply.parameters)
-    )
-
-
-def _raw(tensor: oip.Tensor, content: bytes) -> Any:
-    from wakeful.core.protocol import oip_binary
-
-    if tensor.datatype == "BYTES":
-        try:
-            return oip_binary.split_bytes(tensor, memoryview(content))
-        except FailureError as error:
-            raise _broken(str(error)) from error
-    if len(content) != tensor.size * oip.ELEMENT_BYTES[tensor.datatype]:
-        raise _broken(f"output {shown(tensor.name)} of shape {list(tensor.shape)} has {len(content)} bytes")
-    return memoryview(content)
-
-
-def _contents(tensor: oip.Tensor, contents: Any) -> list[Any]:
-    field = CONTENTS.get(tensor.datatype)
-    elements = list(getattr(contents, field)) if field else []
-    if len(elements) != tensor.size:
-        raise _broken(
-            f"output {shown(tensor.name)} of shape {list(tensor.shape)} has {len(elements)} elements"
-        )
-    return elements
-
-
-def _broken(why: str) -> FailureError:
-    return FailureError(FailureKind.INTERNAL, f"the server's gRPC answer cannot be read: {why}")

@@ -79,8 +79,12 @@ async def test_health_metadata_and_errors(start: Start) -> None:
         assert caught.value.status == 404
         with pytest.raises(FailureError, match="needs HTTP"):
             await client.predict("m", {})
-        with pytest.raises(FailureError, match="carries booleans, numbers and text"):
-            await client.infer("m", {"x": np.array([1.0])}, parameters={"a": [1]})
+        for value in ([1], 2**64, -(2**63) - 1):
+            with pytest.raises(
+                FailureError, match=r"'a' of the request .* 64-bit numbers and text"
+            ) as refused:
+                await client.infer("m", {"x": np.array([1.0])}, parameters={"a": value})
+            assert refused.value.kind is FailureKind.INVALID
 
 
 async def test_nobody_there_and_nobody_answering() -> None:

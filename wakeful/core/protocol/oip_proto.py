@@ -1,6 +1,6 @@
 """V2 inference in protobuf: ``ModelInferRequest`` to ``oip.InferRequest``, and answers to ``ModelInferResponse``.
 
-Called by the model server's gRPC edge and by the gRPC client. Sources: kserve.md 5.4 and ``proto/open_inference.proto``.
+Called by the model server's gRPC edge; the caller's side is ``oip_proto_caller``. Sources: kserve.md 5.4 and ``proto/open_inference.proto``.
 Raw contents of large messages are views of the received bytes: the top-level fields are walked here, the raw ones are
 taken out and the rest (names, shapes) is left to protobuf. The rest may have ``MAX_STRUCTURE_BYTES``: elements one by one
 take up to 25 times their wire size in memory, which is what raw contents are for.
@@ -278,8 +278,13 @@ def _set_contents(contents: Any, tensor: oip.Tensor) -> None:
         ) from error
 
 
-def set_parameters(target: Any, values: Mapping[str, Any], what: str) -> None:
-    """Put ``values`` into a message's parameters; None is left out. Raises ``FailureError`` (internal) for other types."""
+def set_parameters(
+    target: Any, values: Mapping[str, Any], what: str, kind: FailureKind = FailureKind.INTERNAL
+) -> None:
+    """Put ``values`` into a message's parameters; None is left out.
+
+    Raises ``FailureError`` of ``kind`` (whose values they are: a model's answer or a caller's request) for other types.
+    """
     for key, value in values.items():
         match value:
             case None:
@@ -296,7 +301,7 @@ def set_parameters(target: Any, values: Mapping[str, Any], what: str) -> None:
                 target[key].string_param = value
             case _:
                 raise FailureError(
-                    FailureKind.INTERNAL,
+                    kind,
                     f"parameter {shown(key)} of {what} is {shown(value)}: gRPC carries booleans, 64-bit numbers and text",
                 )
 
