@@ -1,11 +1,11 @@
 """What libraries import and almost no model uses: left until it is used, so that a server is ready sooner.
 
-Called first by the ``main`` of runtimes whose models may need scikit-learn. Loading a model file imports the modules its
+Called first by the ``main`` of runtimes whose models or libraries may need scikit-learn or scipy. Loading a model file imports the modules its
 classes live in; without this, each of them imports its whole package, and with it most of scipy: 1,450 modules for a
 support vector machine on four numbers, of which it needs 520 (docs/decisions/0109 has the times).
 
-That table was made for one minor version of scikit-learn and is left alone with any other: there everything is imported,
-as without us. ``WAKEFUL_EAGER_IMPORTS=true`` does the same. Left out: what a model imports once it is loaded.
+That table was made for one minor version of scikit-learn (and, where that is not installed, of scipy) and is left alone
+with any other: there everything is imported, as without us. ``WAKEFUL_EAGER_IMPORTS=true`` does the same. Left out: what a model imports once it is loaded.
 Invariant: with the table or without, a model gives the same answers (tests/conformance/test_sklearn_estimators.py).
 """
 
@@ -18,8 +18,11 @@ from pathlib import Path
 
 from wakeful.kit import deferred
 
-SKLEARN = re.compile(r'^__version__ = "1\.9\.', re.MULTILINE)
-"""In the package's source: the versions that the table was made for."""
+VERSIONS = (
+    ("sklearn", "__init__.py", re.compile(r'^__version__ = "1\.9\.', re.MULTILINE)),
+    ("scipy", "version.py", re.compile(r'^version = "1\.17\.', re.MULTILINE)),
+)
+"""What the table was made for, as the packages' sources say it: the first that is installed decides."""
 
 MODULES = {
     "scipy.stats": "chi2 gmean rankdata spearmanr",
@@ -114,12 +117,13 @@ SERVER = deferred.Table(
 
 def defer(environ: Mapping[str, str]) -> bool:
     """Install the tables that fit. False, where that for scikit-learn does not, or the environment says not to."""
-    return deferred.install(SERVER, environ) and _is_known_sklearn() and deferred.install(TABLE, environ)
+    return deferred.install(SERVER, environ) and _is_known() and deferred.install(TABLE, environ)
 
 
-def _is_known_sklearn() -> bool:
-    spec = PathFinder.find_spec("sklearn")
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return False
-    source = Path(spec.origin).read_text(encoding="utf-8", errors="replace")
-    return SKLEARN.search(source) is not None
+def _is_known() -> bool:
+    for package, file, wanted in VERSIONS:
+        spec = PathFinder.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            source = Path(spec.origin).with_name(file)
+            return source.is_file() and bool(wanted.search(source.read_text("utf-8", "replace")))
+    return False

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,13 @@ def lightgbm_model(folder: Path) -> Any:
     return booster.predict(ROWS[:2], num_threads=1).tolist()
 
 
-def served_once(name: str, folder: Path, **environ: str) -> tuple[set[str], Any]:
-    """(the modules that were imported, the answer to two rows) of a server's whole life."""
+def served_once(name: str, folder: Path, *words: str, **environ: str) -> tuple[set[str], Any]:
+    """(the modules that were imported, the answer to two rows) of a server's whole life; ``words`` are the interpreter's."""
     told = folder / "told"
     flags = [f"--model_dir={folder}", "--model_name=m", "--http_port=0", "--http_address=127.0.0.1"]
     with told.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-X", "importtime", "-m", f"runtimes.{name}", *flags],
+            [sys.executable, *words, "-X", "importtime", "-m", f"runtimes.{name}", *flags],
             cwd=ROOT, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=file,
         )  # fmt: skip
 
@@ -84,6 +85,21 @@ def test_a_server_imports_what_predicting_needs(tmp_path: Path, name: str) -> No
     assert sorted(UNUSED & imported) == []
     assert {name, f"{name}.sklearn", "wakeful.serving.http_edge"} <= imported
     assert len(imported) < 800, len(imported)
+
+
+@pytest.mark.timeout(300)
+def test_nor_where_scikit_learn_is_not_installed(tmp_path: Path) -> None:
+    """As in the image: there scipy's part of the table stands alone."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if "editable" not in path.name and not path.name.startswith(("sklearn", "scikit_learn")):
+            (site / path.name).symlink_to(path)
+    wanted = xgboost_model(tmp_path)
+    imported, answer = served_once("xgboost", tmp_path, "-S", PYTHONPATH=f"{site}:{ROOT}")
+    assert answer == wanted
+    assert "sklearn.base" not in imported
+    assert sorted({*UNUSED, "scipy.linalg._decomp"} & imported) == []
 
 
 @pytest.mark.timeout(300)
