@@ -21,7 +21,7 @@ from wakeful.kit import logs
 from wakeful.serving import joining, observing, translation
 from wakeful.serving.batcher import Batcher
 from wakeful.serving.calls import Bounds, Call, Deadlines, Done
-from wakeful.serving.metrics import Metrics
+from wakeful.serving.metrics import Metrics, Refusal
 from wakeful.serving.model import Context
 from wakeful.serving.parts import Batching, Joining
 from wakeful.serving.pool import Job, Pool, sayable
@@ -54,6 +54,7 @@ class DataPlane:
         self._bounds = Bounds(pool, Deadlines(self._late), metrics)
         self._batchers: dict[str, Batcher] = {}
         self._tasks: dict[Call, asyncio.Task[None]] = {}
+        metrics.count_refusals(Refusal.QUEUE, lambda: pool.rejected)
 
     def submit(self, entry: Entry, verb: Verb, payload: Any, context: Context, done: Done) -> Call:
         """Ask the model; ``done`` gets its answer or the ``FailureError``, later, on the loop, unless cancelled.
@@ -68,11 +69,7 @@ class DataPlane:
         deadline = now + self._timeout_s
         if context.deadline is not None and context.deadline < deadline:
             deadline = context.deadline
-        try:
-            self.pool.enter()
-        except FailureError:
-            self.metrics.rejected.labels("queue").inc()
-            raise
+        self.pool.enter()
         call = Call(name, payload, context, done, (now, deadline), self._bounds)
         stages = entry.predict if verb == "predict" else entry.explain
         batcher = self._batcher(entry) if verb == "predict" else None

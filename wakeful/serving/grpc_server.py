@@ -27,7 +27,7 @@ from wakeful.serving.grpc_messages import ENCODINGS, Buffer
 from wakeful.serving.grpc_stream_call import StreamCall
 from wakeful.serving.http_body import Budget
 from wakeful.serving.in_flight import InFlight
-from wakeful.serving.metrics import Metrics
+from wakeful.serving.metrics import Metrics, Refusal
 from wakeful.serving.observing import Observed, Watch
 
 CONTENT_TYPE = "application/grpc"
@@ -61,6 +61,9 @@ class GrpcServer:
         self.limits = limits
         self.budget = budget
         self.open_streams = 0
+        self.rejected = 0
+        """Streaming calls over the limit so far."""
+        metrics.count_refusals(Refusal.STREAMS, lambda: self.rejected)
         self._flights = flights
         self._metrics = metrics
         self._observed = observed
@@ -87,6 +90,7 @@ class GrpcServer:
             return _refused(connection, number, head, prepared)
         if prepared.method.is_stream:
             if self.open_streams >= self.limits.streams:
+                self.rejected += 1
                 error = FailureError(
                     FailureKind.OVERLOADED,
                     f"{self.open_streams} streaming calls are open, which is the limit",

@@ -58,10 +58,13 @@ class Budget:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.held_bytes = 0
+        self.rejected = 0
+        """Charges over the bound so far."""
 
     def charge(self, count: int) -> None:
         """Hold ``count`` bytes more. Raises ``FailureError`` (overloaded)."""
         if self.held_bytes + count > self.max_bytes:
+            self.rejected += 1
             raise FailureError(
                 FailureKind.OVERLOADED,
                 f"request bodies already hold {self.held_bytes} bytes, the limit is {self.max_bytes}: try again later",

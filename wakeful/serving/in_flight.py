@@ -18,6 +18,8 @@ class InFlight:
 
     def __init__(self, limit: int = 0) -> None:
         self.count = 0
+        self.rejected = 0
+        """Requests over the limit so far."""
         self._limit = limit
         self._is_watched = False
         self._last_at = 0.0
@@ -30,6 +32,7 @@ class InFlight:
     def check(self) -> None:
         """Asked after ``enter``: whether the request is within the limit. Raises ``FailureError`` (overloaded)."""
         if self._limit and self.count > self._limit:
+            self.rejected += 1
             raise FailureError(
                 FailureKind.OVERLOADED,
                 f"{self._limit} requests are being answered, which is the limit (--max_concurrency): try again later",

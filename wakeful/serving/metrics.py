@@ -2,7 +2,7 @@
 
 ``request_{preprocess,predict,explain,postprocess}_seconds{model_name}`` are KServe's histograms. Ours:
 ``wakeful_serving_requests_total{model_name,protocol,code}``, ``wakeful_serving_requests_in_flight``,
-``wakeful_serving_rejected_total{reason}``, ``wakeful_serving_{import,load}_seconds``, and of batches
+``wakeful_serving_rejected_total{reason}`` (``Refusal``), ``wakeful_serving_{import,load}_seconds``, and of batches
 ``wakeful_serving_batches_total{model_name,reason}``, ``wakeful_serving_batch_rows``, ``wakeful_serving_queue_seconds``.
 What is counted for every request is counted in plain numbers (0.2 to 0.3 us; a prometheus_client child costs 0.4 to 1 us,
 docs/decisions/0112) and becomes metric families when somebody asks for the page.
@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -45,6 +46,21 @@ STAGE_BUCKETS_S = (
     30.0,
 )
 ROW_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+class Refusal(StrEnum):
+    """Which bound of the server a request ran into. A deadline is none: those answers count as 504."""
+
+    QUEUE = "queue"
+    """No thread and no place to wait for one (``--max_queue``)."""
+    CONCURRENCY = "concurrency"
+    """``--max_concurrency`` requests were being answered."""
+    MEMORY = "memory"
+    """All bodies together would have been over ``--max_buffered_bytes``."""
+    STREAMS = "streams"
+    """As many streams were open as may be (OpenAI, gRPC)."""
+    CONNECTIONS = "connections"
+    """A connection over ``--max_connections``."""
 
 
 class _Distribution:
@@ -97,6 +113,7 @@ class _Plain(Collector):
             lambda: _Distribution(STAGE_BUCKETS_S)
         )
         self.batches: dict[str, BatchMetrics] = {}
+        self.refusals: list[tuple[Refusal, Callable[[], int]]] = []
 
     def collect(self) -> Iterator[Metric]:
         for stage in ("preprocess", "predict", "explain", "postprocess"):
@@ -113,6 +130,12 @@ class _Plain(Collector):
         for (model, protocol, code), count in self.requests.items():
             requests.add_metric([model, protocol, str(code)], count)
         yield requests
+        rejected = CounterMetricFamily(
+            "wakeful_serving_rejected", "Requests and connections refused at a bound", labels=["reason"]
+        )
+        for reason in Refusal:
+            rejected.add_metric([reason.value], sum(count() for of, count in self.refusals if of is reason))
+        yield rejected
         yield from self._of_batches()
 
     def _of_batches(self) -> Iterator[Metric]:
@@ -141,12 +164,6 @@ class Metrics:
         self.in_flight = Gauge(
             "wakeful_serving_requests_in_flight", "Requests being answered now", registry=self.registry
         )
-        self.rejected = Counter(
-            "wakeful_serving_rejected",
-            "Requests refused at a bound (queue, memory)",
-            ["reason"],
-            registry=self.registry,
-        )
         self.import_s = Gauge(
             "wakeful_serving_import_seconds", "Process start to start of load", registry=self.registry
         )
@@ -161,6 +178,10 @@ class Metrics:
     def count(self, model_name: str, protocol: str, code: int) -> None:
         """Count one answered inference request."""
         self._plain.requests[model_name, protocol, code] += 1
+
+    def count_refusals(self, reason: Refusal, count: Callable[[], int]) -> None:
+        """Have the page say what ``count`` says of ``reason``: each bound counts its own refusals, their sum is shown."""
+        self._plain.refusals.append((reason, count))
 
     def counts(self) -> Mapping[tuple[str, str, int], int]:
         """Answered inference requests by model, protocol and code."""

@@ -28,6 +28,7 @@ from wakeful.serving.exchange import CLIENT_CLOSED, Reply, Request
 from wakeful.serving.http_meta import Meta
 from wakeful.serving.http_routes import Kind, Route
 from wakeful.serving.in_flight import InFlight, Watched
+from wakeful.serving.metrics import Refusal
 from wakeful.serving.model import Context
 from wakeful.serving.openai_engine import OpenAIModel
 from wakeful.serving.openai_metrics import OpenAIMetrics
@@ -66,6 +67,9 @@ class OpenAIEdge:
         self._created = int(time.time())
         self._metrics: OpenAIMetrics | None = None
         self.open_streams = 0
+        self.rejected = 0
+        """Streams over the limit so far."""
+        plane.metrics.count_refusals(Refusal.STREAMS, lambda: self.rejected)
         if self.models():
             self._instruments()
 
@@ -154,7 +158,7 @@ class OpenAIEdge:
             body: bytes = await self._plane.call(entry, "predict", call, context)
             return Reply(200, {**JSON, **context.response_headers}, body)
         if self.open_streams >= self.limits.streams:
-            self._plane.metrics.rejected.labels("streams").inc()
+            self.rejected += 1
             raise FailureError(
                 FailureKind.OVERLOADED, f"{self.open_streams} streams are open, which is the limit", 1.0
             )

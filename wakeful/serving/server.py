@@ -24,7 +24,7 @@ from wakeful.serving import http_body, http_events, observers, settings, startup
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.exchange import Handler
 from wakeful.serving.http_edge import Edge
-from wakeful.serving.metrics import Metrics
+from wakeful.serving.metrics import Metrics, Refusal
 from wakeful.serving.model import LoadError, Model
 from wakeful.serving.parts import Joining
 from wakeful.serving.pool import Pool
@@ -64,6 +64,9 @@ class Server:
 
             handler = ResponseCache(self.edge, plane, options.response_cache_bytes)
         self.connections = Connections(self._observers.around(handler), _limits(options), budget)
+        metrics.count_refusals(Refusal.CONCURRENCY, lambda: self.edge.flights.rejected)
+        metrics.count_refusals(Refusal.MEMORY, lambda: budget.rejected)
+        metrics.count_refusals(Refusal.CONNECTIONS, lambda: self.connections.refused)
         self._metrics = metrics
         self._ports = _ports(options, environ)
         self._wires = [Port(self.connections, http2=self._http2) for _ in self._ports]

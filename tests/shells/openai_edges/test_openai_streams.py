@@ -74,6 +74,8 @@ async def test_streams_are_bounded_and_say_when_to_come_back(start: Start) -> No
         assert response.status == 503
         assert response.headers["Retry-After"] == "1"
         assert (await response.json())["error"]["code"] == "overloaded"
+    async with place.session.get("/metrics") as page:
+        assert 'wakeful_serving_rejected_total{reason="streams"} 1.0' in await page.text()
     held[0].close()
     await until(lambda: place.model.text.running == 1)
     async with place.session.post("/v1/chat/completions", json=asked("abc", max_tokens=2)) as response:

@@ -105,6 +105,8 @@ async def test_streams_are_bounded(rig: Any, infer: Any) -> None:
     assert await rig.stream().code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     server.open_streams -= server.limits.streams
     stream.cancel()
+    counted = rig.server.edge.plane.metrics.registry.get_sample_value
+    assert counted("wakeful_serving_rejected_total", {"reason": "streams"}) == 1
 
 
 async def test_deadline_ends_a_stream(rig: Any, infer: Any) -> None:
