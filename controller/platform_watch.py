@@ -2,14 +2,16 @@
 
 Run by ``__main__``; what is wrong is decided by ``prerequisites``. It is told in four places: the log, the condition
 ``PlatformReady`` of the Deployment ``wakeful-controller`` (with an Event), ``/healthz`` while a finding blocks, and the
-metric. On one machine there is no Deployment; the rest is the same. Invariant: while the API server is away the last
-judgement stands, so a blink of it makes nobody stand aside or start to act.
+metric. On one machine there is no Deployment; the rest is the same. What does not block and may only be on its way (Knative
+and Wakeful start at the same time) is an error of the log when it has stayed for ``SETTLE_S``. Invariant: while the API
+server is away the last judgement stands, so a blink of it makes nobody stand aside or start to act.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 
 from controller.connection import JSON, Api, ApiFailureError
@@ -29,6 +31,8 @@ from wakeful.kit.kube import CONFIGMAPS, CRDS, DEPLOYMENTS, EVENTS, Obj, Resourc
 
 EVERY_S = 10.0
 RETRY_S = 1.0
+SETTLE_S = 10.0
+"""Knative's ConfigMaps come within this of the API server."""
 NAME = "wakeful-controller"
 CONDITION = "PlatformReady"
 KNATIVE_NAMESPACE = "knative-serving"
@@ -70,8 +74,17 @@ async def _network(api: Api) -> tuple[Obj | None, bool]:
 class PlatformWatch:
     """The last judgement; ``problems`` may be read at any time."""
 
-    def __init__(self, api: Api, namespace: str, is_leader: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        is_leader: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._api = api
+        self._clock = clock
+        self._since: dict[Finding, float] = {}
+        self._logged: frozenset[Finding] = frozenset()
         self._namespace = namespace
         self._is_leader = is_leader
         self._told: tuple[Finding, ...] | None = None
@@ -86,12 +99,23 @@ class PlatformWatch:
         """Judge anew; whether the judgement changed. Raises ``ApiFailureError``."""
         problems = judge(await look(self._api))
         is_changed = problems != self.problems
-        for item in problems if is_changed else ():
-            log.error("the platform is not as it must be", reason=item.reason, problem=item.message)
+        self._log(problems)
         if is_changed and not problems:
             log.info("the platform is as it must be")
         self.problems = problems
         return is_changed
+
+    def _log(self, problems: tuple[Finding, ...]) -> None:
+        """One error line for each finding that blocks or has stayed."""
+        now = self._clock()
+        self._since = {item: self._since.get(item, now) for item in problems}
+        stayed = {item for item in problems if item.is_blocking or now - self._since[item] >= SETTLE_S}
+        for item in problems:
+            if item in stayed - self._logged:
+                log.error("the platform is not as it must be", reason=item.reason, problem=item.message)
+            elif self._since[item] == now and item not in stayed:
+                log.debug("the platform is not as it must be yet", reason=item.reason)
+        self._logged = frozenset(stayed)
 
     async def run(self, on_change: Callable[[], None], every_s: float = EVERY_S) -> None:
         """Refresh and tell for ever."""
