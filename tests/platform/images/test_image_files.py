@@ -138,6 +138,18 @@ def test_names_no_registry(image: Containerfile) -> None:
     assert re.findall(r"[a-z0-9-]+\.(?:io|com|org|dev|net)/", text.replace("org.opencontainers", "")) == []
 
 
+def test_manifests_and_the_table_of_one_machine_name_images_that_there_are() -> None:
+    """What a runtime or a sample names, `hack/images` builds; and what runs models, one machine has a program for."""
+    texts = [path.read_text() for path in (ROOT / "config").rglob("*.yaml")]
+    named = {name for text in texts for name in re.findall(r"image: \"?wakeful/([a-z-]+)[:\"\s]", text)}
+    table = (ROOT / "standalone/node/images.yaml").read_text()
+    patterns = set(re.findall(r'pattern: "wakeful/([a-z-]+):', table))
+    built = {image.name for image in IMAGES}
+    assert {"controller", "explainer", "huggingface", "sklearn", "torch"} <= named
+    assert (named | patterns) - built == {path.name for path in WITHOUT_IMAGE}
+    assert {name for name in built if (ROOT / "runtimes" / name).is_dir()} <= patterns
+
+
 def versions(lock: str) -> dict[str, str]:
     """Package name in its normal form -> version."""
     return {normal(name): version for name, version in re.findall(r"^(\S+?)==(\S+)", lock, re.MULTILINE)}

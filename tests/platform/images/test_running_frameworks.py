@@ -125,10 +125,12 @@ print(torch.linalg.inv(torch.eye(2)).sum().item(), torch.fft.fft(torch.ones(4)).
 @pytest.mark.parametrize("image", of_this_run(["huggingface"]))
 def test_transformers_sorts_and_writes(unpacked: Mapping[str, Unpacked], tmp_path: Path, image: str) -> None:
     made_inside(unpacked[image], MAKE_TRANSFORMERS, tmp_path)
-    with serving(unpacked[image], tmp_path, "--model_dir=/mnt/sorter", "--return_probabilities") as url:
+    with serving(
+        unpacked[image], tmp_path, "--model_dir=/mnt/sorter", "--return_probabilities", writable=["tmp"]
+    ) as url:
         (row,) = post(url + "/v1/models/m:predict", {"instances": ["I like it not much"]})["predictions"]
     assert sum(row.values()) == pytest.approx(1)
-    with serving(unpacked[image], tmp_path, "--model_dir=/mnt/writer") as url:
+    with serving(unpacked[image], tmp_path, "--model_dir=/mnt/writer", writable=["tmp"]) as url:
         asked = {"model": "m", "prompt": "i like", "max_tokens": 4, "temperature": 0}
         answer = post(url + "/openai/v1/completions", asked)
     assert answer["usage"]["completion_tokens"] <= 4
