@@ -38,6 +38,9 @@ LEFT_OUT = {
 def main(words: list[str]) -> None:
     """Do it."""
     site, kept = (Path(word) for word in words)
+    absent = [name for name in ("as", "ld", "nm", "readelf") if shutil.which(name) is None]
+    if absent:
+        sys.exit(f"cpu_torch.py: the base lacks {', '.join(absent)}: install binutils in it")
     torch = site / "torch"
     for name in ONLY_FOR_A_DEVICE:
         (torch / name).unlink()
