@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from runtimes import model_file, named_tensors, processors
+from runtimes import graphs, model_file, named_tensors, processors
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import arrays, v1
-from wakeful.core.protocol.oip import InferRequest, InferResponse
-from wakeful.serving.model import Context, LoadError, Model, TensorSpec
+from wakeful.core.protocol.oip import InferRequest
+from wakeful.serving.model import LoadError, TensorSpec
 
 ACCEPTED = (".onnx",)
 DATATYPES = {
@@ -32,6 +31,8 @@ DATATYPES = {
     **{f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 """ONNX Runtime's element types, without ``tensor(...)``."""
+MAPS = "seq(map("
+"""What converted classifiers give: probabilities by class, one map a row."""
 REPOSITORY_DEPTH = 2
 ERRORS_ONLY = 3
 """ONNX Runtime's severity from which it writes to stderr: its warnings are about graphs, nothing a server's user can change."""
@@ -39,7 +40,7 @@ OUT_OF_MEMORY = ("AllocateRaw", "bad_alloc", "Failed to allocate")
 """Words of ONNX Runtime where an answer would be larger than memory."""
 
 
-class OnnxModel(Model):
+class OnnxModel(graphs.GraphModel):
     """One ONNX model of ``model_dir``."""
 
     def __init__(self, name: str, model_dir: Path, nthread: int) -> None:
@@ -64,6 +65,7 @@ class OnnxModel(Model):
             node.name: spec_of(node.name, node.type, node.shape) for node in session.get_outputs()
         }
         self._session = session
+        self.batching = graphs.GraphBatching(self) if _has_rows(session) else None
 
     def unload(self) -> None:
         self._session = None
@@ -77,21 +79,16 @@ class OnnxModel(Model):
     def outputs(self) -> list[TensorSpec]:
         return list(self._outputs.values())
 
-    def predict(self, payload: Any, context: Context) -> Any:
-        if isinstance(payload, InferRequest):
-            asked = [output.name for output in payload.outputs if output.name in self._outputs]
-            results = self._run(named_tensors.of_request(payload, self._inputs), asked)
-            return InferResponse([arrays.from_array(name, array) for name, array in results.items()])
-        if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
-            payload = v1.decode_object(payload)
-        rows = v1.rows(payload)
-        results = self._run(named_tensors.of_rows(rows, self._inputs), [])
-        return {"predictions": named_tensors.by_row(results, len(rows))}
+    def of_request(self, request: InferRequest) -> named_tensors.Arrays:
+        return named_tensors.of_request(request, self._inputs)
 
-    def _run(self, inputs: named_tensors.Arrays, outputs: list[str]) -> named_tensors.Arrays:
+    def of_rows(self, rows: list[Any]) -> named_tensors.Arrays:
+        return named_tensors.of_rows(rows, self._inputs)
+
+    def run(self, inputs: named_tensors.Arrays, outputs: Sequence[str]) -> named_tensors.Arrays:
         session = self._session
         assert session is not None
-        names = outputs or list(self._outputs)
+        names = [name for name in outputs if name in self._outputs] or list(self._outputs)
         try:
             results = session.run(names, inputs)
         except Exception as error:
@@ -101,6 +98,13 @@ class OnnxModel(Model):
             # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
             raise InvalidError(f"the model cannot compute this input: {text}") from error
         return {name: _array(result) for name, result in zip(names, results, strict=True)}
+
+
+def _has_rows(session: onnxruntime.InferenceSession) -> bool:
+    """Whether the graph's shapes say that its first dimension is the requests'; maps by class are one a row."""
+    inputs = [node.shape for node in session.get_inputs()]
+    outputs = [node.shape for node in session.get_outputs() if not node.type.startswith(MAPS)]
+    return graphs.row_dimension(inputs, outputs or inputs)
 
 
 def _array(result: Any) -> Any:
@@ -115,7 +119,7 @@ def spec_of(name: str, kind: str, shape: Sequence[Any] | None) -> TensorSpec:
 
     ``kind`` is ONNX Runtime's, such as ``tensor(float)``; a symbolic dimension becomes -1.
     """
-    if kind.startswith("seq(map("):  # what converted classifiers give: probabilities by class, one map a row
+    if kind.startswith(MAPS):
         return TensorSpec(name, "FP32", (-1, -1))
     element = kind.removeprefix("tensor(").removesuffix(")")
     if not kind.startswith("tensor(") or element not in DATATYPES:

@@ -10,18 +10,17 @@ Invariant: no file goes to ``torch.load``; the module is only read while it serv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from runtimes import code_bearing, model_file, named_tensors, processors
+from runtimes import code_bearing, graphs, model_file, named_tensors, processors
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import arrays, v1
-from wakeful.core.protocol.oip import InferRequest, InferResponse
-from wakeful.serving.model import Context, LoadError, Model, TensorSpec
+from wakeful.core.protocol.oip import InferRequest
+from wakeful.serving.model import LoadError, TensorSpec
 
 EXPORTED = ".pt2"
 ACCEPTED = (EXPORTED, ".pt", ".pth")
@@ -40,7 +39,7 @@ DATATYPES = {
 }
 
 
-class TorchModel(Model):
+class TorchModel(graphs.GraphModel):
     """One program of ``model_dir``."""
 
     def __init__(self, name: str, model_dir: Path, nthread: int, environ: Mapping[str, str]) -> None:
@@ -56,6 +55,7 @@ class TorchModel(Model):
     def load(self) -> None:
         path = model_file.find(self._model_dir, ACCEPTED, descend=REPOSITORY_DEPTH)
         code_bearing.permit(path, self._policy, SAFE_ALTERNATIVE)
+        self.batching = None
         torch.set_num_threads(self._nthread or processors.usable())
         with model_file.reading(path, "PyTorch"):
             if path.suffix.lower() == EXPORTED:
@@ -77,8 +77,10 @@ class TorchModel(Model):
             shape = tuple(size if isinstance(size, int) else -1 for size in value.shape)
             self._inputs[name] = TensorSpec(name, DATATYPES[value.dtype], shape)
         self._call = program.module()
+        self.batching = graphs.GraphBatching(self, most) if (most := _most_rows(program)) else None
 
     def _load_script(self, path: Path) -> None:
+        """TorchScript says nothing of shapes, so its requests are joined only where ``--max_batchsize`` says so."""
         try:
             module = torch.jit.load(path, map_location="cpu")
         except RuntimeError as error:
@@ -100,16 +102,7 @@ class TorchModel(Model):
     def inputs(self) -> list[TensorSpec]:
         return list(self._inputs.values())
 
-    def predict(self, payload: Any, context: Context) -> Any:
-        if isinstance(payload, InferRequest):
-            results = self._run(self._of_request(payload))
-            return InferResponse([arrays.from_array(name, array) for name, array in results.items()])
-        if isinstance(payload, bytes):  # another media type: this server has no meaning for anything but JSON
-            payload = v1.decode_object(payload)
-        rows = v1.rows(payload)
-        return {"predictions": named_tensors.by_row(self._run(self._of_rows(rows)), len(rows))}
-
-    def _of_request(self, request: InferRequest) -> named_tensors.Arrays:
+    def of_request(self, request: InferRequest) -> named_tensors.Arrays:
         if self._inputs:
             return named_tensors.of_request(request, self._inputs)
         specs = {
@@ -117,7 +110,7 @@ class TorchModel(Model):
         }
         return self._ordered(named_tensors.of_request(request, specs))
 
-    def _of_rows(self, rows: list[Any]) -> named_tensors.Arrays:
+    def of_rows(self, rows: list[Any]) -> named_tensors.Arrays:
         return named_tensors.of_rows(rows, self._inputs or dict.fromkeys(self._names))
 
     def _ordered(self, given: named_tensors.Arrays) -> named_tensors.Arrays:
@@ -130,7 +123,7 @@ class TorchModel(Model):
             )
         return dict(zip(self._names, given.values(), strict=False))
 
-    def _run(self, inputs: named_tensors.Arrays) -> named_tensors.Arrays:
+    def run(self, inputs: named_tensors.Arrays, outputs: Sequence[str]) -> named_tensors.Arrays:
         call = self._call
         assert call is not None
         tensors = [_tensor(name, array) for name, array in inputs.items()]
@@ -147,6 +140,25 @@ class TorchModel(Model):
             raise InvalidError(
                 f"the model cannot compute this input: {type(error).__name__}: {text}"
             ) from error
+
+
+def _most_rows(program: torch.export.ExportedProgram) -> int:
+    """Rows that requests may fill together: 0 where the shapes do not say that the first dimension is theirs."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    signature = program.graph_signature
+    inputs = [_dimensions(values.get(name)) for name in signature.user_inputs]
+    outputs = [_dimensions(values.get(str(name))) for name in signature.user_outputs]
+    if not graphs.row_dimension(inputs, outputs):
+        return 0
+    ranges = {str(symbol): found for symbol, found in program.range_constraints.items()}
+    most = getattr(ranges.get(inputs[0][0]), "upper", 0)
+    return graphs.MAX_BATCH_ROWS if most > graphs.MAX_BATCH_ROWS else int(most)
+
+
+def _dimensions(value: Any) -> tuple[Any, ...]:
+    """Whole numbers, and expressions of symbols as text."""
+    shape = value.shape if isinstance(value, torch.Tensor) else ()
+    return tuple(size if isinstance(size, int) else str(size) for size in shape)
 
 
 def _tensor(name: str, array: Any) -> torch.Tensor:
