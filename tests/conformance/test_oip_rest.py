@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import iris_rig
 import joblib
 import numpy as np
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 from runtimes.sklearn.model import SklearnModel
 from wakeful.serving.server import Server
@@ -25,10 +24,7 @@ INFER = "/v2/models/iris/infer"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("iris")
-    features, classes = load_iris(return_X_y=True)
-    joblib.dump(LogisticRegression(max_iter=1000).fit(features, classes), found / "model.joblib")
-    return found
+    return iris_rig.put(tmp_path_factory.mktemp("iris"))
 
 
 @pytest.fixture(params=["classes", "probabilities"])

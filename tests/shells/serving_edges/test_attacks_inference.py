@@ -14,11 +14,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import joblib
+import iris_rig
 import pytest
 from conftest import Client, running
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 from runtimes.sklearn.model import SklearnModel
 
@@ -31,10 +29,7 @@ INNER = re.compile(r"Traceback|File \"|/work/|site-packages|\.py\b|0x[0-9a-f]{6,
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("iris")
-    features, classes = load_iris(return_X_y=True)
-    joblib.dump(LogisticRegression(max_iter=1000).fit(features, classes), found / "model.joblib")
-    return found
+    return iris_rig.put(tmp_path_factory.mktemp("iris"))
 
 
 @pytest.fixture

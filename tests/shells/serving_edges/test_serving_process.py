@@ -16,10 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import joblib
+import iris_rig
 import pytest
-from sklearn.datasets import load_iris
-from sklearn.linear_model import LogisticRegression
 
 FORK_TO_READY_BOUND_MS = 250
 """Aim: 40 ms plus load on an idle machine; the bound leaves room for two busy cores."""
@@ -27,10 +25,7 @@ FORK_TO_READY_BOUND_MS = 250
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("iris")
-    features, classes = load_iris(return_X_y=True)
-    joblib.dump(LogisticRegression(max_iter=1000).fit(features, classes), found / "model.joblib")
-    return found
+    return iris_rig.put(tmp_path_factory.mktemp("iris"))
 
 
 def free_port() -> int:
