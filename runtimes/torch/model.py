@@ -24,6 +24,7 @@ from wakeful.serving.model import LoadError, TensorSpec
 
 EXPORTED = ".pt2"
 ACCEPTED = (EXPORTED, ".pt", ".pth")
+WEIGHTS = (".safetensors", ".bin", ".ckpt")
 REPOSITORY_DEPTH = 2
 SAFE_ALTERNATIVE = "ONNX (torch.onnx.export)"
 DATATYPES = {
@@ -53,7 +54,7 @@ class TorchModel(graphs.GraphModel):
         self._platform = ""
 
     def load(self) -> None:
-        path = model_file.find(self._model_dir, ACCEPTED, descend=REPOSITORY_DEPTH)
+        path = _found(self._model_dir)
         code_bearing.permit(path, self._policy, SAFE_ALTERNATIVE)
         self.batching = None
         torch.set_num_threads(self._nthread or processors.usable())
@@ -140,6 +141,22 @@ class TorchModel(graphs.GraphModel):
             raise InvalidError(
                 f"the model cannot compute this input: {type(error).__name__}: {text}"
             ) from error
+
+
+def _found(model_dir: Path) -> Path:
+    """The program's file. Raises ``LoadError``, with what to do where there are only weights."""
+    try:
+        return model_file.find(model_dir, ACCEPTED, descend=REPOSITORY_DEPTH)
+    except LoadError:
+        files = sorted(model_dir.rglob("*")) if model_dir.is_dir() else [model_dir]
+        weights = [path for path in files if path.suffix.lower() in WEIGHTS]
+        if not weights or any(path.suffix.lower() in ACCEPTED for path in files):
+            raise
+        raise LoadError(
+            f"{weights[0].name} holds weights and no program: for a transformers model (config.json beside it) say "
+            "modelFormat huggingface; else load the weights into their class and save it with torch.export.save as "
+            "model.pt2, or serve that class with a server of your own on wakeful.Model"
+        ) from None
 
 
 def _most_rows(program: torch.export.ExportedProgram) -> int:

@@ -39,11 +39,42 @@ folder, batch = sys.argv[1], torch.export.Dim("batch", min=1, max=8)
 model = Scaled().eval()
 exported = torch.export.export(model, (torch.zeros(2, 4), torch.ones(2, 1)), dynamic_shapes={"x": {0: batch}, "scale": {0: batch}})
 import pathlib
-for name in ("exported", "script", "state"):
+for name in ("exported", "script", "state", "fixed", "mixing", "weights"):
     (pathlib.Path(folder) / name).mkdir()
 torch.export.save(exported, f"{folder}/exported/model.pt2")
 torch.jit.trace(model.linear, torch.zeros(1, 4)).save(f"{folder}/script/model.pt")
 torch.save(model.state_dict(), f"{folder}/state/model.pt")
+torch.export.save(torch.export.export(model.linear, (torch.zeros(2, 4),)), f"{folder}/fixed/model.pt2")
+batch, over_all = torch.export.Dim("batch"), torch.nn.Softmax(dim=0)
+mixing = torch.export.export(over_all, (torch.zeros(2, 4),), dynamic_shapes={"input": {0: batch}})
+torch.export.save(mixing, f"{folder}/mixing/model.pt2")
+import safetensors.torch
+safetensors.torch.save_file(model.state_dict(), f"{folder}/weights/model.safetensors")
+"""
+
+BATCH = """
+import json, pathlib, sys
+from runtimes.torch.model import TorchModel
+from wakeful.serving.model import Context
+told = {}
+for name in ("exported", "script", "fixed", "mixing"):
+    model = TorchModel("m", pathlib.Path(sys.argv[1]) / name, 1, {"WAKEFUL_PICKLE": "Allow"})
+    model.load()
+    if model.batching is None:
+        told[name] = None
+        continue
+    row = {"x": [1.5, 2.0, 3.0, 4.0], "scale": [2.0]} if name == "exported" else [1.5, 2.0, 3.0, 4.0]
+    other = {"x": [7.0, 2.0, 3.0, 4.0], "scale": [0.5]} if name == "exported" else [7.0, 2.0, 3.0, 4.0]
+    payloads = [{"instances": [row]}, {"instances": [other, row]}, {"instances": [other]}]
+    alone = [model.predict(payload, Context({})) for payload in payloads]
+    runs, run = [], model.run
+    model.run = lambda inputs, outputs: (runs.append(len(next(iter(inputs.values())))), run(inputs, outputs))[1]
+    for turn in range(5):
+        parts = [model.batching.part(payload, Context({})) for payload in payloads]
+        answers = model.batching.answer(parts) if parts[0] else alone
+        assert answers == alone, (name, turn, answers, alone)
+    told[name] = [model.batching.max_batch_size, runs]
+print(json.dumps(told))
 """
 
 
@@ -170,10 +201,25 @@ def test_torchscript(script: Served) -> None:
     assert status == 400 and "cannot compute this input" in answer["error"]
 
 
+def test_programs_batch_where_their_shapes_say_rows(models: Path) -> None:
+    """Not fixed shapes, not TorchScript, which says nothing; what mixes its rows is found out at the first batch."""
+    done = subprocess.run(
+        [PYTHON, "-c", BATCH, str(models)], cwd=ROOT, capture_output=True, text=True, timeout=150
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "exported": [8, [4, 1, 2, 1] * 3 + [4, 4]],
+        "script": None,
+        "fixed": None,
+        "mixing": [32, [4, 1, 2, 1]],
+    }
+
+
 @pytest.mark.parametrize(
     ("folder", "policy", "words"),
     [
         ("state", "Allow", "model.pt is not TorchScript"),
+        ("weights", "Allow", "model.safetensors holds weights and no program: for a transformers model"),
         ("script", "Refuse", "model.pt is a .pt file, which runs code when loaded"),
         ("exported", "Refuse", "save the model as ONNX (torch.onnx.export) instead"),
     ],
