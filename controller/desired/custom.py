@@ -13,7 +13,7 @@ from controller.desired import collocation, inprocess
 from controller.desired.composition import ComposedPod, finish, storage_annotations
 from controller.desired.reasons import Reason, SpecError
 from wakeful.core.api import isvc_names as names
-from wakeful.core.api import podspec
+from wakeful.core.api import isvc_scaling, podspec
 from wakeful.core.api.inferenceservice import Component, InferenceService
 from wakeful.core.api.isvc_problem import Obj
 
@@ -64,9 +64,10 @@ def _flags(service: InferenceService, component: Component, container: Obj) -> l
         ("--predictor_host", predictor_host(service)),
         ("--http_port", HTTP_PORT),
     ]
-    if component.container_concurrency is not None:
-        wanted.append(("--workers", str(component.container_concurrency)))
     given = [str(item) for item in container.get("args") or []]
+    workers = isvc_scaling.workers(component, given)
+    if workers is not None:
+        wanted.append(("--workers", str(workers)))
     flags: list[str] = []
     for flag, value in wanted:
         if not any(item == flag or item.startswith(f"{flag}=") for item in given):

@@ -170,6 +170,17 @@ def test_flags_of_a_custom_transformer() -> None:
     assert found.annotations["internal.serving.kserve.io/predictor-protocol"] == "v2"
 
 
+@pytest.mark.parametrize(
+    "given", [{"containerConcurrency": 0}, {"args": ["--workers=1"], "containerConcurrency": 3}]
+)
+def test_no_limit_is_no_number_of_processes_and_ones_own_flag_counts(given: Obj) -> None:
+    args = given.get("args", [])
+    container = {"image": "t", "args": args}
+    transformer = {"containers": [container], "containerConcurrency": given["containerConcurrency"]}
+    found = pod(isvc(transformer=transformer), "transformer").spec["containers"][0]["args"]
+    assert [item for item in found if "workers" in item] == args
+
+
 def test_source_and_protocol_of_a_custom_predictor() -> None:
     variables = [{"name": "STORAGE_URI", "value": "s3://b/m"}, {"name": "PROTOCOL", "value": "v2"}]
     found = pod(isvc(predictor={"containers": [{"image": "c", "env": variables}]}))

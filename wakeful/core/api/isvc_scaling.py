@@ -6,8 +6,11 @@ rules) and section 6, items 37 and 38: values that KServe accepts and Knative re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
+from wakeful.core.api import podspec
 from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping
 
 HPA_CLASS = "hpa.autoscaling.knative.dev"
@@ -29,7 +32,7 @@ def validate(component: isvc.Component, parsed: isvc.InferenceService) -> list[P
 
 
 def warnings(parsed: isvc.InferenceService) -> list[str]:
-    """Sentences about values that work only where Knative's limits were raised."""
+    """Sentences about values that work only where Knative's limits were raised, or that do more than they say."""
     found = []
     for item in parsed.components:
         path = f"spec.{item.name}"
@@ -43,7 +46,31 @@ def warnings(parsed: isvc.InferenceService) -> list[str]:
                 f"{path}.timeout: {item.timeout_s} s is above Knative's default limit {TIMEOUT_LIMIT_S} s; "
                 "unless config-defaults raises it the revision is refused"
             )
+        found += _processes(item, path)
     return found
+
+
+def workers(item: isvc.Component, args: Sequence[object]) -> int | None:
+    """``--workers`` for a custom transformer or explainer with these arguments; None: its own default, one process.
+
+    KServe passes it containerConcurrency. 0 is no limit there, and no number of processes.
+    """
+    has_own = any(str(arg) == "--workers" or str(arg).startswith("--workers=") for arg in args)
+    return None if has_own else item.container_concurrency or None
+
+
+def _processes(item: isvc.Component, path: str) -> list[str]:
+    if item.name == names.PREDICTOR or not item.containers:
+        return []
+    main = podspec.find(list(item.containers), names.MAIN_CONTAINER) or item.containers[0]
+    args = main.get("args")
+    count = workers(item, args if isinstance(args, list) else [])
+    if count is None or count < 2:
+        return []
+    return [
+        f"{path}.containerConcurrency: {count} also starts {count} processes of the {item.name} (--workers={count}), each with "
+        "what it loads, as in KServe; for one process give its container the argument --workers=1"
+    ]
 
 
 def _replicas(item: isvc.Component, path: str) -> list[Problem]:
