@@ -32,6 +32,11 @@ class Background:
         return chosen
 
 
+def is_there(folder: Path) -> bool:
+    """Whether ``folder`` has such a file."""
+    return any((folder / name).is_file() for name in FILES)
+
+
 def load(folder: Path) -> Background:
     """The background in ``folder``. Raises ``LoadError`` that names the file and the fault."""
     found = [folder / name for name in FILES if (folder / name).is_file()]

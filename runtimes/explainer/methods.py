@@ -1,7 +1,7 @@
-"""SHAP and LIME behind one word: a method takes rows and a function that predicts, and gives one object a row.
+"""Which methods there are; SHAP and LIME behind one word: rows and a function that predicts in, one object a row out.
 
-Called by ``model``, one call at a time. The packages are imported when the method is made: shap costs seconds and 300 MiB
-through numba. Both are sampled with a fixed seed. Left out: alibi's anchors (its licence is not an open one).
+Called by ``__main__`` and by ``model``, one call at a time. The packages are imported when the method is made: shap costs seconds and 300 MiB
+through numba. Both are sampled with a fixed seed. Left out: integrated gradients, which look into a network (``gradients``).
 
 Invariant: the objects are plain JSON; columns are called as in the background file.
 """
@@ -19,7 +19,12 @@ from runtimes.explainer.background import Background
 from runtimes.explainer.settings import ExplainerSettings
 from wakeful.serving.model import LoadError
 
-METHODS = ("shap", "lime")
+TABULAR = ("shap", "lime")
+GRADIENTS = "integrated_gradients"
+METHODS = (*TABULAR, GRADIENTS)
+REFUSED = {
+    "anchors": "there is no library of anchors with an open licence and a living project (docs/decisions/0114)"
+}
 Predict = Callable[[Any], NDArray[np.float64]]
 
 
@@ -31,10 +36,15 @@ class Method(Protocol):
 
 
 def check(name: str) -> None:
-    """Raise ``LoadError`` where the package of method ``name`` is not installed."""
-    if importlib.util.find_spec(name) is None:
+    """Raise ``LoadError`` where ``name`` is no method, or its packages are not installed."""
+    if name not in METHODS:
+        because = f"; {REFUSED[name]}" if name in REFUSED else ""
+        raise LoadError(f"--method is {name!r}: it takes {', '.join(METHODS)}{because}")
+    packages = ("torch", "captum") if name == GRADIENTS else (name,)
+    if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
         raise LoadError(
-            f"--method={name} needs the package {name}, which is not installed here: pip install {name}"
+            f"--method={name} needs the package {missing[0]}, which is not installed here: "
+            f"pip install {' '.join(missing)}"
         )
 
 

@@ -2,7 +2,7 @@
 
 Served by ``runtimes.explainer``; asks the predictor through ``Model.predictor``, so any V1 or V2 predictor will do.
 Classes: a predictor that answers labels is explained by label (each label is a column of 0 and 1), one that answers
-probabilities by class. ``:predict`` is passed on. Left out: images, text, gradients (docs/decisions/0115 says why).
+probabilities by class. ``:predict`` is passed on. Left out: images and text; networks from inside are ``gradients``.
 
 Invariant: an explanation asks only for rows of the background's width, at most ``CALL_ELEMENTS`` numbers a call.
 """
@@ -33,8 +33,6 @@ class TabularExplainer(Model):
 
     def __init__(self, settings: ExplainerSettings) -> None:
         super().__init__(settings.model_name)
-        if settings.method not in methods.METHODS:
-            raise LoadError(f"--method is {settings.method!r}: it takes {', '.join(methods.METHODS)}")
         if not settings.predictor_host:
             raise LoadError("an explainer needs a predictor to ask: give --predictor_host")
         self._settings = settings

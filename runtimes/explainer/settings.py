@@ -15,12 +15,12 @@ class ExplainerSettings(Settings):
     """Flags of ``python -m runtimes.explainer``."""
 
     method: str = "shap"
-    """shap or lime."""
+    """shap, lime, or (for PyTorch programs) integrated_gradients."""
     samples: int = 256
-    """Rows asked of the predictor to explain one row; more is slower and steadier."""
+    """Rows asked of the predictor to explain one row (integrated_gradients: points on the way); more is slower and steadier."""
     background_rows: int = 50
     """Rows of the background file that stand for "a feature is absent" (shap); taken evenly from the file."""
     max_explained_rows: int = 16
     """Rows one request may ask to have explained; more is 400."""
     seed: int = 0
-    """Sampling is repeatable: the same request gets the same explanation."""
+    """For shap and lime: sampling is repeatable: the same request gets the same explanation."""

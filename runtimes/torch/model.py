@@ -125,14 +125,16 @@ class TorchModel(graphs.GraphModel):
         return dict(zip(self._names, given.values(), strict=False))
 
     def run(self, inputs: named_tensors.Arrays, outputs: Sequence[str]) -> named_tensors.Arrays:
+        with torch.inference_mode():
+            answers = self.compute([tensor_of(name, array) for name, array in inputs.items()])
+        return {name: _array(name, value) for name, value in answers.items()}
+
+    def compute(self, tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The program's answer by name: a dictionary's own, else ``output-0`` and on. Raises ``FailureError``."""
         call = self._call
         assert call is not None
-        tensors = [_tensor(name, array) for name, array in inputs.items()]
         try:
-            with torch.inference_mode():
-                return _outputs(call(*tensors))
-        except FailureError:
-            raise
+            return _named(call(*tensors))
         except Exception as error:
             text = " ".join(str(error).split())[-300:]
             if "DefaultCPUAllocator" in text or isinstance(error, MemoryError):
@@ -178,7 +180,8 @@ def _dimensions(value: Any) -> tuple[Any, ...]:
     return tuple(size if isinstance(size, int) else str(size) for size in shape)
 
 
-def _tensor(name: str, array: Any) -> torch.Tensor:
+def tensor_of(name: str, array: Any) -> torch.Tensor:
+    """``array`` as PyTorch takes it. Raises ``InvalidError``, which calls it input ``name``."""
     if array.dtype.kind in "OUS":
         raise InvalidError(f"input {name} holds text (BYTES): PyTorch takes numbers")
     try:
@@ -187,19 +190,19 @@ def _tensor(name: str, array: Any) -> torch.Tensor:
         raise InvalidError(f"input {name}: PyTorch has no {array.dtype}") from error
 
 
-def _outputs(result: Any) -> named_tensors.Arrays:
-    """The answer by name: a dictionary's own, else ``output-0`` and on."""
+def _named(result: Any) -> dict[str, torch.Tensor]:
     if isinstance(result, Mapping):
         named = {str(name): value for name, value in result.items()}
     else:
         values = list(result) if isinstance(result, tuple | list) else [result]
         named = {f"output-{place}": value for place, value in enumerate(values)}
-    return {name: _array(name, value) for name, value in named.items()}
+    return {
+        name: value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+        for name, value in named.items()
+    }
 
 
-def _array(name: str, value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        value = torch.as_tensor(value)
+def _array(name: str, value: torch.Tensor) -> Any:
     if value.dtype is torch.bfloat16:
         value = value.to(torch.float32)
     if value.is_complex() or value.is_sparse:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtimes.explainer import background
+from runtimes.explainer import background, methods
 from runtimes.explainer.model import TabularExplainer, _are_numbers, _Asking
 from runtimes.explainer.settings import ExplainerSettings
 from wakeful import Context, FailureError, LoadError
@@ -54,12 +54,22 @@ def test_a_pickled_matrix_is_never_unpickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"method": "tea leaves"}, "it takes shap, lime"), ({}, "give --predictor_host")],
+    ("method", "words"),
+    [
+        ("tea leaves", "it takes shap, lime, integrated_gradients$"),
+        ("anchors", "no library of anchors with an open licence and a living project"),
+        ("integrated_gradients", "needs the package torch, .* pip install torch captum$"),
+        ("shap", "needs the package shap"),
+    ],
 )
-def test_wrong_settings_are_one_sentence(settings: dict[str, Any], words: str) -> None:
+def test_a_method_that_is_not_here_is_one_sentence(method: str, words: str) -> None:
     with pytest.raises(LoadError, match=words):
-        TabularExplainer(ExplainerSettings(**settings))
+        methods.check(method)
+
+
+def test_a_table_is_explained_by_asking_a_predictor() -> None:
+    with pytest.raises(LoadError, match="give --predictor_host"):
+        TabularExplainer(ExplainerSettings())
 
 
 @pytest.mark.parametrize(

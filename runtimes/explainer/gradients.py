@@ -1,0 +1,171 @@
+"""Integrated gradients (captum) of a PyTorch program: what each input value did to one output, seen from inside.
+
+Served by ``runtimes.explainer`` with ``--method=integrated_gradients``. Unlike SHAP and LIME it does not ask the predictor
+about changed rows: it needs the network, so the explainer's folder holds the predictor's program (``.pt2``, ``.pt``), read
+by ``runtimes.torch``. The way begins at zeros, or at the mean of ``background.csv`` where the folder has one.
+Rows may be of any shape (tables, images). Left out: inputs that are no fractions (token ids have no gradient).
+
+Invariant: rows are explained one by one, each point on the way as a run of one row: rows can never mix.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import IntegratedGradients
+
+from runtimes.explainer import background, methods
+from runtimes.explainer.settings import ExplainerSettings
+from runtimes.torch.model import TorchModel, tensor_of
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.protocol import v1
+from wakeful.core.protocol.problem import shown
+from wakeful.serving.model import Context, LoadError, Model
+
+MAX_ELEMENTS = 1_000_000
+"""Numbers in one row: as many come back, about 20 MB of JSON."""
+FRACTIONS = ("FP16", "FP32", "FP64")
+Tensors = tuple[torch.Tensor, ...]
+
+
+class GradientExplainer(Model):
+    """Explains the program in its folder; ``predict`` goes to the predictor, where there is one."""
+
+    def __init__(self, settings: ExplainerSettings, environ: Mapping[str, str]) -> None:
+        super().__init__(settings.model_name)
+        self._settings = settings
+        self._folder = Path(settings.model_dir)
+        self._program = TorchModel(settings.model_name, self._folder, 0, environ)
+        self._background: background.Background | None = None
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        self._program.load()
+        for spec in self._program.inputs():
+            if spec.datatype not in FRACTIONS:
+                raise LoadError(
+                    f"input {spec.name} of the program is {spec.datatype}: only inputs of fractions have gradients"
+                )
+            if spec.shape[:1] not in ((-1,), (1,)):
+                raise LoadError(
+                    f"input {spec.name} of the program has shape {list(spec.shape)}: export it with a free first "
+                    "dimension, or one of size 1"
+                )
+        self._background = background.load(self._folder) if background.is_there(self._folder) else None
+
+    def explain(self, payload: Any, context: Context) -> Any:
+        if not isinstance(payload, dict):
+            raise InvalidError('an explanation is asked for by {"instances": [...]}')
+        rows = v1.rows(payload)
+        limit = self._settings.max_explained_rows
+        if len(rows) > limit:
+            raise InvalidError(
+                f"{len(rows)} rows: one request may ask for the explanation of at most {limit}"
+            )
+        explanations = []
+        with self._lock:  # one network, all its threads
+            for row in rows:
+                if context.remaining_s() == 0.0:
+                    text = "the request's deadline has passed: nobody waits for this explanation"
+                    raise FailureError(FailureKind.DEADLINE, text)
+                explanations.append(self._explained(row, payload.get("target"), payload.get("output")))
+        return {"explanations": explanations, "method": methods.GRADIENTS}
+
+    def _explained(self, row: Any, target: Any, output: Any) -> dict[str, Any]:
+        inputs = self._inputs(row)
+        start = self._start(inputs)
+        forward = _Forward(self._program, output)
+        with torch.no_grad():
+            answer, at_start = forward(*inputs.values())[0], forward(*start)[0]
+        chosen = _chosen(target, answer)
+        try:
+            found = IntegratedGradients(forward).attribute(
+                tuple(inputs.values()),
+                start,
+                target=chosen,
+                n_steps=self._settings.samples,
+                internal_batch_size=1,
+            )
+        except RuntimeError as error:
+            text = " ".join(str(error).split())[:200]
+            raise FailureError(
+                FailureKind.UNSUPPORTED, f"the program gives no gradient of that output: {text}"
+            ) from error
+        values = {name: tensor[0].detach().numpy() for name, tensor in zip(inputs, found, strict=True)}
+        prediction, base = float(answer[chosen]), float(at_start[chosen])
+        explained = math.fsum(float(array.sum(dtype=np.float64)) for array in values.values())
+        item = {"output": chosen, "prediction": prediction, "base_value": base, "values": self._named(values)}
+        return {"outputs": [{**item, "delta": explained - (prediction - base)}]}
+
+    def _inputs(self, row: Any) -> dict[str, torch.Tensor]:
+        """The program's inputs of one row, as fractions. Raises ``InvalidError``."""
+        tensors = {}
+        for name, array in self._program.of_rows([row]).items():
+            tensor = tensor_of(name, array)
+            if not tensor.is_floating_point():  # TorchScript does not say what it takes
+                tensor = tensor.to(torch.float32)
+            if tensor.numel() > MAX_ELEMENTS or not bool(torch.isfinite(tensor).all()):
+                raise InvalidError(
+                    f"input {name} has a missing value, or more than {MAX_ELEMENTS} of them: gradients need numbers"
+                )
+            tensors[name] = tensor
+        return tensors
+
+    def _start(self, inputs: Mapping[str, torch.Tensor]) -> Tensors:
+        """Where the way to ``inputs`` begins. Raises ``InvalidError`` where the background has other columns."""
+        known = self._background
+        if known is None:
+            return tuple(torch.zeros_like(tensor) for tensor in inputs.values())
+        tensor = next(iter(inputs.values()))
+        if len(inputs) != 1 or tensor.shape[1:] != known.rows.shape[1:]:
+            raise InvalidError(
+                f"the row has shape {list(tensor.shape[1:])}: the background has {known.rows.shape[1]} columns"
+            )
+        return (torch.from_numpy(known.rows.mean(axis=0)).to(tensor.dtype)[None],)
+
+    def _named(self, values: Mapping[str, Any]) -> Any:
+        """By column where the background names them, by input where there are several, else in the row's own shape."""
+        if self._background is not None:
+            return dict(zip(self._background.names, next(iter(values.values())).tolist(), strict=True))
+        plain = {name: array.tolist() for name, array in values.items()}
+        return plain if len(plain) > 1 else next(iter(plain.values()))
+
+
+class _Forward:
+    """The program as captum calls it: tensors in, one matrix of outputs out."""
+
+    def __init__(self, program: TorchModel, output: Any) -> None:
+        self._program = program
+        self._output = output
+
+    def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
+        answers = self._program.compute(tensors)
+        if self._output is None and len(answers) > 1:
+            raise InvalidError(f'the program has several outputs: say "output", one of {", ".join(answers)}')
+        if self._output is not None and self._output not in answers:
+            raise InvalidError(
+                f'"output" is {shown(str(self._output))}: the program has {", ".join(answers)}'
+            )
+        answer = next(iter(answers.values())) if self._output is None else answers[self._output]
+        if not answer.is_floating_point() or answer.shape[:1] != tensors[0].shape[:1] or answer.dim() > 2:
+            raise FailureError(
+                FailureKind.UNSUPPORTED,
+                f"the program answers {answer.dtype} of shape {list(answer.shape)}: gradients are of one fraction, or "
+                "one for each class, a row",
+            )
+        return answer.reshape(len(answer), -1)
+
+
+def _chosen(target: Any, answer: torch.Tensor) -> int:
+    """The output to explain: the one asked for, else the largest. Raises ``InvalidError``."""
+    if target is None:
+        return int(answer.argmax())
+    if type(target) is not int or not 0 <= target < len(answer):
+        raise InvalidError(f'"target" is {shown(str(target))}: it takes 0 to {len(answer) - 1}, or nothing')
+    return target
