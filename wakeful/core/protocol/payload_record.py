@@ -62,7 +62,7 @@ class Record:
     """Of the answer; None for a request."""
     duration_ms: float | None = None
     body_bytes: int = 0
-    """Bytes of the body as it was: more than ``len(body)`` where it was left out for its size."""
+    """Bytes of the body as it was, whatever ``body`` shows of it: nothing where it was left out."""
     traceparent: str = ""
 
 
@@ -125,7 +125,7 @@ def as_event(record: Record, identity: Identity) -> Event:
         "traceparent": record.traceparent,
         "statuscode": "" if record.status is None else str(record.status),
         "durationms": "" if record.duration_ms is None else f"{record.duration_ms:.3f}",
-        "omittedbytes": "" if len(record.body) == record.body_bytes else str(record.body_bytes),
+        "omittedbytes": str(record.body_bytes) if record.body_bytes and not record.body else "",
         "annotations": _json_text(identity.annotations) if identity.annotations else "",
     }
     extensions: dict[str, Any] = {name: value for name, value in named.items() if value}

@@ -1,9 +1,9 @@
 """The payload logger: takes calls from the edge at once, sends their records from tasks of its own.
 
 ``answered`` is called by the edge after an answer is written; it only makes records and queues them (some
-microseconds). ``WORKERS`` tasks deliver, each record up to ``ATTEMPTS`` times. Left out: durability. A log line is not
-worth a request, so a full queue drops the newest records and counts them; at the end of the process what is queued is sent
-for ``CLOSE_S`` at most.
+microseconds). ``WORKERS`` tasks deliver, each record up to ``ATTEMPTS`` times; what has to be done to a body before
+(``bodies``) is done by a thread of the logger's own. Left out: durability. A log line is not worth a request, so a full
+queue drops the newest records and counts them; at the end of the process what is queued is sent for ``CLOSE_S`` at most.
 
 Invariant: records queued or being sent never exceed ``max_queued`` and ``max_queued_bytes``; serving never waits.
 """
@@ -14,17 +14,21 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from wakeful.core.protocol import payload_record
 from wakeful.core.protocol.payload_record import Kind, Record
 from wakeful.kit import logs
-from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.exchange import Buffer, Reply, Request
+from wakeful.serving.payload_log import bodies
+from wakeful.serving.payload_log.bodies import Form
 from wakeful.serving.payload_log.settings import LoggerSettings, Mode
 from wakeful.serving.payload_log.sinks import Sink, SinkError
+from wakeful.serving.pool import Pool
 
 WORKERS = 5
 ATTEMPTS = 4
@@ -34,7 +38,21 @@ TRACE_CHARACTERS = 100
 OVERHEAD_BYTES = 1024
 """What a record costs beside its body: names, headers, the objects themselves."""
 
+BRIEF_BYTES = 4096
+"""JSON up to here is redacted on the loop: that takes less (40 us) than a thread would."""
+GRPC_SCHEME, GRPC_TYPE = "grpc", "application/grpc"
+
 log = logs.get("payload-log")
+
+
+@dataclass(slots=True)
+class Queued:
+    """A record that waits, its body as it was."""
+
+    record: Record
+    form: Form
+    cost: int
+    """What it is charged with."""
 
 
 class PayloadLogger:
@@ -50,7 +68,8 @@ class PayloadLogger:
         self._settings = settings
         self._make_sink = sink
         self._draw = draw
-        self._queue: deque[Record] = deque()
+        self._queue: deque[Queued] = deque()
+        self._pool = Pool(1, WORKERS, "payload-log")
         self._filled = asyncio.Event()
         self._bytes = 0
         self._sending = 0
@@ -85,8 +104,9 @@ class PayloadLogger:
             payload_record.metadata(request.headers, settings.metadata_headers),
             traceparent=request.headers.get("traceparent", "")[:TRACE_CHARACTERS],
         )
+        is_grpc = request.scheme == GRPC_SCHEME
         if settings.mode is not Mode.RESPONSE:
-            self._put(asked, request.body)
+            self._put(asked, (request.body,), Form.GRPC_REQUEST if is_grpc else Form.PLAIN)
         if settings.mode is not Mode.REQUEST:
             kind = next((v for k, v in reply.headers.items() if k.lower() == "content-type"), "")
             answered = replace(
@@ -96,11 +116,10 @@ class PayloadLogger:
                 status=reply.status,
                 duration_ms=duration_s * 1000,
             )
-            body = reply.body
-            self._put(
-                answered,
-                b"".join(body) if isinstance(body, tuple) else body if isinstance(body, bytes) else b"",
-            )
+            body = reply.body if isinstance(reply.body, tuple) else (reply.body,)
+            is_message = is_grpc and kind == GRPC_TYPE
+            parts = tuple(part for part in body if isinstance(part, bytes | bytearray | memoryview))
+            self._put(answered, parts, Form.GRPC_ANSWERS if is_message else Form.PLAIN)
 
     async def close(self) -> None:
         """Send what is queued for ``CLOSE_S`` at most, then stop; what is left is counted as dropped."""
@@ -116,16 +135,13 @@ class PayloadLogger:
             log.warning("payload records not sent", records=left)
         if self._sink is not None:
             await self._sink.close()
+        self._pool.close()
 
-    def _put(self, record: Record, body: bytes) -> None:
+    def _put(self, record: Record, parts: tuple[Buffer, ...], form: Form) -> None:
         settings = self._settings
-        size = len(body)
-        kept = (
-            payload_record.redact(body, record.content_type, settings.redacted)
-            if size <= settings.max_body_bytes
-            else b""
-        )
-        cost = len(kept) + OVERHEAD_BYTES
+        size = sum(map(len, parts))
+        is_kept = size <= settings.max_body_bytes
+        cost = (size if is_kept else 0) + OVERHEAD_BYTES
         if (
             len(self._queue) + self._sending >= settings.max_queued
             or self._bytes + cost > settings.max_queued_bytes
@@ -133,7 +149,8 @@ class PayloadLogger:
             self.dropped.labels("full").inc()
             return
         self._bytes += cost
-        self._queue.append(replace(record, body=kept, body_bytes=size))
+        body = b"".join(parts) if is_kept else b""
+        self._queue.append(Queued(replace(record, body=body, body_bytes=size), form, cost))
         self._filled.set()
 
     async def _run(self) -> None:
@@ -147,12 +164,28 @@ class PayloadLogger:
                 await self._filled.wait()
             if sink.max_records > 1:
                 await self._gather(sink.max_records)
-            records = [self._queue.popleft() for _ in range(min(sink.max_records, len(self._queue)))]
-            if records:
-                self._sending += len(records)
-                await self._deliver(sink, records)
-                self._sending -= len(records)
-                self._bytes -= sum(len(record.body) + OVERHEAD_BYTES for record in records)
+            taken = [self._queue.popleft() for _ in range(min(sink.max_records, len(self._queue)))]
+            if taken:
+                self._sending += len(taken)
+                await self._deliver(sink, [await self._shown(queued) for queued in taken])
+                self._sending -= len(taken)
+                self._bytes -= sum(queued.cost for queued in taken)
+
+    async def _shown(self, queued: Queued) -> Record:
+        """The record as it may leave the process, charged with what it has become; without a body where that is too much."""
+        settings, record = self._settings, queued.record
+        if not bodies.needs_work(queued.form, settings.redacted) or not record.body:
+            return record
+        work = partial(bodies.shown, record, queued.form, settings.redacted, settings.max_body_bytes)
+        is_brief = queued.form is Form.PLAIN and len(record.body) <= BRIEF_BYTES
+        shown = work() if is_brief else await self._pool.run(work)
+        queued.record = shown  # the body as it was is not needed any more
+        more = len(shown.body) - len(record.body)
+        if self._bytes + more > settings.max_queued_bytes:
+            return replace(shown, body=b"")
+        self._bytes += more
+        queued.cost += more
+        return shown
 
     async def _gather(self, wanted: int) -> None:
         """Wait until an object's worth of records is there, at most ``batch_interval_s``, not at the end."""

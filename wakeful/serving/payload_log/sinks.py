@@ -13,6 +13,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -22,9 +23,12 @@ import orjson
 from wakeful.core.protocol import cloudevents, payload_record
 from wakeful.core.protocol.payload_record import Identity, Record
 from wakeful.serving.payload_log.settings import PREFIX, Format, LoggerSettings
+from wakeful.serving.pool import Pool
 from wakeful.serving.settings import SettingsError
 
 TIMEOUT_S = 10.0
+WRITERS = 5
+"""Threads that write objects: the process's own pool compresses answers, and must not wait for a slow store."""
 CONFIG_KEYS = {
     "access_key_id": "AWS_ACCESS_KEY_ID",
     "secret_access_key": "AWS_SECRET_ACCESS_KEY",
@@ -110,8 +114,16 @@ class ObjectSink:
         self._write = write
         self._prefix = prefix
         self._settings = settings
+        self._pool = Pool(WRITERS, WRITERS, "payload-store")
 
     async def deliver(self, records: Sequence[Record]) -> None:
+        try:
+            await asyncio.wait_for(self._pool.run(partial(self._store, records)), TIMEOUT_S)
+        except Exception as error:  # the client's own exceptions are many; all mean: not written
+            raise SinkError(f"{type(error).__name__}: {error}"[:300]) from error
+
+    def _store(self, records: Sequence[Record]) -> None:
+        """In a thread: an object may hold thousands of records."""
         settings = self._settings
         rows = [payload_record.as_row(record, settings.identity) for record in records]
         content = (
@@ -120,13 +132,10 @@ class ObjectSink:
             else b"".join(orjson.dumps(row) + b"\n" for row in rows)
         )
         key = payload_record.object_key(self._prefix, records[0], settings.identity, settings.format.value)
-        try:
-            await asyncio.wait_for(asyncio.to_thread(self._write, key, content), TIMEOUT_S)
-        except Exception as error:  # the client's own exceptions are many; all mean: not written
-            raise SinkError(f"{type(error).__name__}: {error}"[:300]) from error
+        self._write(key, content)
 
     async def close(self) -> None:
-        pass
+        self._pool.close()
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
