@@ -2,7 +2,8 @@
 
 Called by ``plan``. What is known: the storage initializer's last words about the files it brought, in the status of the
 newest revision's pod; else a file that ``storageUri`` itself names. A folder of a claim (``pvc://``) is mounted without
-being looked at, so nothing is known of it here: the server's log says it. The condition is a warning (severity Warning):
+being looked at: of it only the format is known, which is enough where all its files run code; else the server's log says
+it. The condition is a warning (severity Warning):
 Ready does not depend on it. Invariant: with no pod (asleep) the condition stays what it was.
 """
 
@@ -32,12 +33,15 @@ def condition(
         return None
     pod = waiting.newest(pods, rollout.latest_created)
     brought = None if pod is None else _brought(pod)
-    if brought is None and not model.storage_uri.startswith("pvc://"):
+    is_claim = model.storage_uri.startswith("pvc://")
+    if brought is None and not is_claim:
         was = conditions.read(before, TYPE)
         if was.is_true:
             return was
     found = brought if brought is not None else [model.storage_uri.rpartition("/")[2]]
     bearing = [name for name in found if code_bearing.is_code_bearing(name, model.format_name)]
+    if not bearing and brought is None and is_claim and model.format_name in code_bearing.WHOLLY:
+        bearing = [f"the {model.format_name} model in {model.storage_uri}"]
     if not bearing:
         return None
     message = (

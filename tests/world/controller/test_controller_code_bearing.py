@@ -78,6 +78,18 @@ async def test_what_is_known(uri: str, message: str | None, expected: str) -> No
     assert warned(state).partition(":")[0] == expected
 
 
+async def test_of_a_claim_the_format_says_it_where_all_its_files_run_code() -> None:
+    state = made("pvc://models/net", modelFormat={"name": "pytorch"})
+    state.runtimes[0]["spec"]["supportedModelFormats"] = [{"name": "pytorch", "autoSelect": True}]
+    state.pods = [pod(None)]
+    await state.serving()
+    assert warned(state).startswith("the pytorch model in pvc://models/net: loading it runs code")
+    assert [item.reason for item in state.events].count("CodeBearingFormat") == 1
+    state.pods = []
+    await state.settle()
+    assert "pvc://models/net" in warned(state)
+
+
 async def test_a_safe_file_takes_the_warning_away() -> None:
     state = made("s3://bucket/iris")
     state.pods = [pod(code_bearing.render(["model.joblib"]))]

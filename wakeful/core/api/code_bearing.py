@@ -25,6 +25,8 @@ BY_FORMAT = {
     "huggingface": (*TORCH, ".pkl"),
 }
 """Extensions by the name of the model format; formats that are not here have none."""
+WHOLLY = frozenset({"pytorch"})
+"""Formats of which servers read no other files than such: their models run code whatever the file is called."""
 EXTENSIONS = frozenset(extension for extensions in BY_FORMAT.values() for extension in extensions)
 VARIABLE = "WAKEFUL_PICKLE"
 """The environment variable that carries the policy into a model server."""
