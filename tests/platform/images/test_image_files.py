@@ -25,6 +25,8 @@ WITHOUT_IMAGE = {Path("runtimes/vllm")}
 TESTED_IN = {"explainer": "explainer.txt", "huggingface": "llm.txt", "torch": "llm.txt"}
 # Not imported by the program: what stands in for NVIDIA's libraries wants this one of theirs (hack/images.d/cpu_torch.py).
 NEEDED_BESIDE = {"huggingface": {"nvidia-cuda-runtime"}, "torch": {"nvidia-cuda-runtime"}}
+# Modules that are in the image and do not run there: what they import is not in it, and the program says so (gradients: torch).
+NOT_RUN = {"explainer": {"runtimes.explainer.gradients"}}
 # Parts of one machine: `wakeful up` starts them, a cluster has Kubernetes and Knative instead.
 NOT_DEPLOYED = {"standalone", "wakeful"}
 
@@ -187,7 +189,7 @@ def reachable(image: Containerfile) -> set[str]:
         done.add(module)
         parents = {module.rsplit(".", count)[0] for count in range(1, module.count(".") + 1)}
         found = {name for name in imported(file_of(module)) if name.split(".")[0] in OWN and is_module(name)}
-        left |= (found | parents) - done
+        left |= (found | parents) - done - NOT_RUN.get(image.name, set())
     return done
 
 

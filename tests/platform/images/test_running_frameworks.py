@@ -12,7 +12,7 @@ from pathlib import Path
 import joblib
 import pytest
 from image_box import Unpacked, of_this_run
-from image_server import post, serving
+from image_server import post, run, serving
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression
 
@@ -87,6 +87,14 @@ def test_explainer_explains_another_image(
         assert output["base_value"] + sum(output["values"].values()) == pytest.approx(predicted, abs=1e-6)
     else:
         assert len(output["weights"]) == len(COLUMNS)
+
+
+def test_explainer_without_torch_says_so(unpacked: Mapping[str, Unpacked], tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    words = ["--model_name=m", "--model_dir=/mnt", "--method=integrated_gradients"]
+    done = run(unpacked["explainer"].command(*words, mnt=tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "captum" in done.stderr and "not installed" in done.stderr
 
 
 @pytest.mark.parametrize("image", of_this_run(["torch"]))
