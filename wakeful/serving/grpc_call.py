@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
 from wakeful.kit.http2 import heads
 from wakeful.kit.http2.connection import Connection
@@ -99,10 +100,10 @@ class GrpcCall(Stream):
             self._watch, headers = watched
             self._context = self.new_context(headers)
 
-    def _tell_observers(self, status: int, body: bytes = b"") -> None:
+    def _tell_observers(self, reply: Reply) -> None:
         watch, self._watch = self._watch, None
         if watch is not None:
-            watch.end(observed_reply(self.context, status, body))
+            watch.end(reply)
 
     def cancel_by(self, cancel: Callable[[], object]) -> None:
         """Say what ends the work when the client has gone."""
@@ -119,7 +120,8 @@ class GrpcCall(Stream):
         status = grpc_status.http_status(error)
         self._over(status)
         self._close(trailers)
-        self._tell_observers(status)
+        if self._watch is not None:
+            self._tell_observers(observed_failure(self.context, error))
 
     def _close(self, trailers: bytes) -> None:
         raise NotImplementedError
@@ -135,7 +137,8 @@ class GrpcCall(Stream):
 
     def on_lost(self, code: int) -> None:
         self._over(CLIENT_CLOSED)
-        self._tell_observers(CLIENT_CLOSED)
+        if self._watch is not None:
+            self._tell_observers(observed_reply(self.context, CLIENT_CLOSED))
 
     def _over(self, status: int) -> None:
         if self._is_ended:
@@ -241,13 +244,13 @@ class UnaryCall(GrpcCall):
         if self.will_compress and sum(map(len, parts)) > grpc_messages.LONG_BYTES:
             self._server.run(self, self._reply_compressed(parts))
             return
-        self._reply(self.frame(parts))
+        self._reply(parts, self.frame(parts))
 
     async def _reply_compressed(self, parts: Sequence[Buffer]) -> None:
         loop = asyncio.get_running_loop()
-        self._reply(await loop.run_in_executor(None, partial(self.frame, parts)))
+        self._reply(parts, await loop.run_in_executor(None, partial(self.frame, parts)))
 
-    def _reply(self, framed: list[Buffer]) -> None:
+    def _reply(self, parts: Sequence[Buffer], framed: list[Buffer]) -> None:
         if self._is_ended:
             return
         block = self.head_block()
@@ -261,7 +264,8 @@ class UnaryCall(GrpcCall):
                 self.write(part)
             self.finish(grpc_status.ok(metadata))
         if self._watch is not None:
-            self._tell_observers(200, b"".join(framed)[grpc_messages.PREFIX_BYTES :])
+            plain = (grpc_messages.prefix(sum(map(len, parts))), *parts)
+            self._tell_observers(observed_reply(self.context, 200, plain))
 
     def reply_later(self, work: Coroutine[Any, Any, Sequence[Buffer]]) -> None:
         """Answer with what ``work`` returns or raises."""
@@ -274,6 +278,12 @@ class UnaryCall(GrpcCall):
         self.start(self.head_block() + trailers, is_last=True)
 
 
-def observed_reply(context: Context, status: int, body: bytes) -> Reply:
-    """What observers see of an answer; the status is HTTP's for the same outcome."""
+def observed_reply(context: Context, status: int, body: tuple[Buffer, ...] = ()) -> Reply:
+    """What observers see of an answer: HTTP's status for the same outcome, messages with their prefixes, inflated."""
     return Reply(status, {"X-Request-Id": context.request_id, "content-type": "application/grpc"}, body)
+
+
+def observed_failure(context: Context, error: FailureError) -> Reply:
+    """What they see of a failure: the body that REST answers."""
+    headers = {"X-Request-Id": context.request_id, "content-type": "application/json"}
+    return Reply(grpc_status.http_status(error), headers, oip.dump(problem.render(error).body))

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol.problem import shown
@@ -117,7 +117,8 @@ class GrpcServer:
         if self._observed is None:
             return None
         head, prepared = call.head, call.prepared
-        request = Request("POST", head.target, prepared.headers, bytes(content), "grpc", call.connection.peer)
+        body = cast(bytes, content)  # observers take any buffer's length, and copy what they keep
+        request = Request("POST", head.target, prepared.headers, body, "grpc", call.connection.peer)
         return self._observed.watch(request), request.headers
 
     def end_inference(self, model: str, status: int) -> None:

@@ -11,25 +11,63 @@ ends, none is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip_proto
 from wakeful.core.protocol.oip_messages import ModelInferResponse, ModelStreamInferResponse
-from wakeful.serving import grpc_edge, grpc_status, http_v2, streams
+from wakeful.serving import grpc_edge, grpc_messages, grpc_status, http_v2, streams
 from wakeful.serving.exchange import CLIENT_CLOSED
-from wakeful.serving.grpc_call import observed_reply
+from wakeful.serving.grpc_call import observed_failure, observed_reply
 from wakeful.serving.grpc_edge import UNKNOWN, InferenceService
 from wakeful.serving.grpc_messages import Buffer
 from wakeful.serving.grpc_stream_call import StreamCall
+from wakeful.serving.model import Context
+from wakeful.serving.observing import KEPT_STREAM_BYTES, Watch
 
 AHEAD = 16
 _RESPONSE_TAG = b"\x12"
 _END = object()
-Answer = tuple[oip_proto.Incoming | None, Any]
-"""A decoded request and its result, or the ``FailureError``."""
+
+
+class Asked:
+    """One request of a stream, what came of it, and what observers get to see of that."""
+
+    __slots__ = ("_bytes", "_parts", "_watch", "context", "incoming", "result")
+
+    def __init__(self, context: Context, watch: Watch | None) -> None:
+        self.context = context
+        self.incoming: oip_proto.Incoming | None = None
+        self.result: Any = None
+        """The model's, or the ``FailureError``."""
+        self._watch = watch
+        self._parts: list[Buffer] = []
+        self._bytes = 0
+
+    def keep(self, parts: Sequence[Buffer]) -> None:
+        """Remember an answer for the observers, as long as all together are not too long."""
+        if self._watch is None:
+            return
+        size = sum(map(len, parts))
+        self._bytes += size + grpc_messages.PREFIX_BYTES
+        if self._bytes <= KEPT_STREAM_BYTES:
+            self._parts.append(
+                b"".join((grpc_messages.prefix(size), *parts))
+            )  # a model may use its buffer again
+        else:
+            self._parts.clear()
+
+    def end(self, outcome: FailureError | int) -> None:
+        """Tell them, once: the status, or why it failed."""
+        watch, self._watch = self._watch, None
+        if watch is None:
+            return
+        if isinstance(outcome, FailureError):
+            watch.end(observed_failure(self.context, outcome))
+        else:
+            watch.end(observed_reply(self.context, outcome, tuple(self._parts)))
 
 
 class StreamInfer:
@@ -40,24 +78,22 @@ class StreamInfer:
         service.server.add(grpc_edge.SERVICE, {"ModelStreamInfer": self._run}, streams=True)
 
     async def _run(self, call: StreamCall) -> None:
-        answers: asyncio.Queue[asyncio.Task[Answer] | FailureError | None] = asyncio.Queue(AHEAD)
+        answers: asyncio.Queue[asyncio.Task[Asked] | FailureError | None] = asyncio.Queue(AHEAD)
         reader = asyncio.create_task(self._read(call, answers))
         try:
             while (work := await answers.get()) is not None:
                 if isinstance(work, FailureError):
                     raise work
-                await self._send(call, *await work)
+                await self._send(call, await work)
         finally:
             reader.cancel()
             while not answers.empty():
-                left = answers.get_nowait()
-                if isinstance(left, asyncio.Task):
-                    left.cancel()
+                _drop(answers.get_nowait())
 
     async def _read(
-        self, call: StreamCall, answers: asyncio.Queue[asyncio.Task[Answer] | FailureError | None]
+        self, call: StreamCall, answers: asyncio.Queue[asyncio.Task[Asked] | FailureError | None]
     ) -> None:
-        work: asyncio.Task[Answer] | None = None
+        work: asyncio.Task[Asked] | None = None
         try:
             while (content := await call.receive()) is not None:
                 work = asyncio.create_task(self._ask(call, content))
@@ -67,54 +103,73 @@ class StreamInfer:
             await answers.put(error)
             return
         finally:
-            if work is not None:
-                work.cancel()
+            _drop(work)
         await answers.put(None)
 
-    async def _ask(self, call: StreamCall, content: Buffer) -> Answer:
+    async def _ask(self, call: StreamCall, content: Buffer) -> Asked:
         """One inference of the stream; its failure is a result."""
-        service, incoming = self._service, None
+        service = self._service
         name, status = UNKNOWN, CLIENT_CLOSED
         service.server.begin_inference()
         watched = service.server.watch(call, content)
-        context = call.context if watched is None else call.new_context(watched[1])
+        asked = Asked(
+            call.context if watched is None else call.new_context(watched[1]), watched and watched[0]
+        )
         try:
             service.server.check_inference()
             if oip_proto.weight(content) >= http_v2.LARGE_BYTES:
                 incoming = await service.plane.aside(partial(oip_proto.decode, content))
             else:
                 incoming = oip_proto.decode(content)
+            asked.incoming = incoming
             entry = service.entry(incoming)
             name = entry.model.name
-            result = await service.plane.call(entry, "predict", incoming.request, context)
+            asked.result = await service.plane.call(entry, "predict", incoming.request, asked.context)
             status = 200
-            return incoming, result
         except FailureError as error:
             status = grpc_status.http_status(error)
-            return incoming, error
+            asked.result = error
         finally:
             service.server.end_inference(name, status)
-            if watched is not None:
-                watched[0].end(observed_reply(context, status, b""))
+            if asked.result is None and status == CLIENT_CLOSED:
+                asked.end(CLIENT_CLOSED)
+        return asked
 
-    async def _send(self, call: StreamCall, incoming: oip_proto.Incoming | None, result: Any) -> None:
-        if isinstance(result, FailureError) or incoming is None:
+    async def _send(self, call: StreamCall, asked: Asked) -> None:
+        outcome: FailureError | int = CLIENT_CLOSED
+        try:
+            outcome = await self._sent(call, asked)
+        finally:
+            asked.end(outcome)
+
+    async def _sent(self, call: StreamCall, asked: Asked) -> FailureError | int:
+        """Send what came of a request; 200, or the failure that was told."""
+        incoming, result = asked.incoming, asked.result
+        if isinstance(result, FailureError):
             await call.send([_failed(incoming, result)])
-            return
+            return result
+        assert incoming is not None, "what was asked of the model was decoded"
         entry = self._service.entry(incoming)
         try:
             if not streams.is_stream(result):
-                await call.send(_answered(grpc_edge.encode(entry, incoming, result)))
-                return
+                await self._answer(call, asked, grpc_edge.encode(entry, incoming, result))
+                return 200
             async for part in self._parts(result):
-                await call.send(_answered(grpc_edge.encode(entry, incoming, part)))
+                await self._answer(call, asked, grpc_edge.encode(entry, incoming, part))
         except FailureError as error:
-            await call.send([_failed(incoming, error)])
+            failure = error
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except Exception as error:
-            text = f"{type(error).__name__} : {error}"[:500]
-            await call.send([_failed(incoming, FailureError(FailureKind.INTERNAL, text))])
+            failure = FailureError(FailureKind.INTERNAL, f"{type(error).__name__} : {error}"[:500])
+        else:
+            return 200
+        await call.send([_failed(incoming, failure)])
+        return failure
+
+    async def _answer(self, call: StreamCall, asked: Asked, parts: list[Buffer]) -> None:
+        asked.keep(parts)
+        await call.send([_RESPONSE_TAG + oip_proto.varint(sum(map(len, parts))), *parts])
 
     async def _parts(self, result: AsyncIterator[Any] | Iterator[Any]) -> AsyncIterator[Any]:
         """What a model's generator yields; a sync one is stepped in a thread."""
@@ -131,9 +186,14 @@ class StreamInfer:
                 await close()
 
 
-def _answered(parts: list[Buffer]) -> list[Buffer]:
-    """A ``ModelStreamInferResponse`` around an answer."""
-    return [_RESPONSE_TAG + oip_proto.varint(sum(map(len, parts))), *parts]
+def _drop(work: object) -> None:
+    """Give up a request of a stream that has ended."""
+    if not isinstance(work, asyncio.Task):
+        return
+    if not work.done():
+        work.cancel()
+    elif not work.cancelled() and work.exception() is None:
+        work.result().end(CLIENT_CLOSED)
 
 
 def _failed(incoming: oip_proto.Incoming | None, error: Any) -> bytes:

@@ -15,7 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from waiting_rig import until
 
-from wakeful.core.protocol import cloudevents
+from wakeful.core.protocol import cloudevents, payload_record
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.payload_log import settings, sinks
 from wakeful.serving.payload_log.logger import PayloadLogger
@@ -107,6 +107,39 @@ async def test_errors_are_logged_and_named_values_are_not(
     by_type = {event.type.rpartition(".")[2]: event for event in seen}
     assert by_type["response"].extensions["statuscode"] == "500"
     assert b"123" not in (by_type["request"].data or b"")
+
+
+async def test_redacting_a_large_body_costs_the_caller_nothing(
+    receiver: tuple[str, list[cloudevents.Event]],
+) -> None:
+    url, seen = receiver
+    body = json.dumps({"instances": [[{"ssn": n, "age": n}] for n in range(30_000)]}).encode()
+    began = time.perf_counter()
+    payload_record.redact(body, "application/json", frozenset({"ssn"}))
+    redacting_s = time.perf_counter() - began
+    async with running({"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_REDACT": "ssn"}) as (logger, _):
+        began = time.perf_counter()
+        logger.answered(Request("POST", "/", REQUEST.headers, body), REPLY, "c", 0.0)
+        assert time.perf_counter() - began < redacting_s / 4
+    by_type = {event.type.rpartition(".")[2]: event for event in seen}
+    shown = json.loads(by_type["request"].data or b"")["instances"]
+    assert shown[7] == [{"ssn": "[redacted]", "age": 7}] and len(shown) == 30_000
+    assert "omittedbytes" not in by_type["request"].extensions
+
+
+async def test_a_body_nobody_foresaw_is_left_out_and_the_next_is_logged(
+    receiver: tuple[str, list[cloudevents.Event]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, seen = receiver
+    deep = b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    environ = {"WAKEFUL_LOGGER_URL": url, "WAKEFUL_LOGGER_REDACT": "ssn", "WAKEFUL_LOGGER_MODE": "request"}
+    async with running(environ) as (logger, _):
+        for name, body in (("deep", deep), ("next", BODY)):
+            logger.answered(Request("POST", "/", REQUEST.headers, body), REPLY, name, 0.0)
+    by_id = {event.id: event for event in seen}
+    assert (by_id["deep"].data or b"", by_id["deep"].extensions["omittedbytes"]) == (b"", str(len(deep)))
+    assert json.loads(by_id["next"].data or b"")["ssn"] == "[redacted]"
+    assert "RecursionError" in capsys.readouterr().err
 
 
 async def test_a_sample_of_calls(receiver: tuple[str, list[cloudevents.Event]]) -> None:
