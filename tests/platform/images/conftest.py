@@ -42,9 +42,9 @@ class Images(Mapping[str, Unpacked]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._found:
-            place = self._folder / name
+            archive, place = built(name, self._folder), self._folder / name
             place.mkdir()
-            self._found[name] = unpack(built(name, self._folder), place)
+            self._found[name] = unpack(archive, place)
         return self._found[name]
 
 
