@@ -70,17 +70,14 @@ class GradientExplainer(Model):
             )
         explanations = []
         with self._lock:  # one network, all its threads
+            forward = _Forward(self._program, payload.get("output"), context)
             for row in rows:
-                if context.remaining_s() == 0.0:
-                    text = "the request's deadline has passed: nobody waits for this explanation"
-                    raise FailureError(FailureKind.DEADLINE, text)
-                explanations.append(self._explained(row, payload.get("target"), payload.get("output")))
+                explanations.append(self._explained(row, payload.get("target"), forward))
         return {"explanations": explanations, "method": methods.GRADIENTS}
 
-    def _explained(self, row: Any, target: Any, output: Any) -> dict[str, Any]:
+    def _explained(self, row: Any, target: Any, forward: _Forward) -> dict[str, Any]:
         inputs = self._inputs(row)
         start = self._start(inputs)
-        forward = _Forward(self._program, output)
         with torch.no_grad():
             answer, at_start = forward(*inputs.values())[0], forward(*start)[0]
         chosen = _chosen(target, answer)
@@ -112,7 +109,7 @@ class GradientExplainer(Model):
                 tensor = tensor.to(torch.float32)
             if tensor.numel() > MAX_ELEMENTS or not bool(torch.isfinite(tensor).all()):
                 raise InvalidError(
-                    f"input {name} has a missing value, or more than {MAX_ELEMENTS} of them: gradients need numbers"
+                    f"input {name} holds a missing value or more than {MAX_ELEMENTS} numbers: neither can be explained"
                 )
             tensors[name] = tensor
         return tensors
@@ -140,15 +137,19 @@ class GradientExplainer(Model):
 class _Forward:
     """The program as captum calls it: tensors in, one matrix of outputs out."""
 
-    def __init__(self, program: TorchModel, output: Any) -> None:
+    def __init__(self, program: TorchModel, output: Any, context: Context) -> None:
         self._program = program
         self._output = output
+        self._context = context
 
     def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
+        if self._context.remaining_s() == 0.0:
+            text = "the request's deadline has passed: nobody waits for this explanation"
+            raise FailureError(FailureKind.DEADLINE, text)
         answers = self._program.compute(tensors)
         if self._output is None and len(answers) > 1:
             raise InvalidError(f'the program has several outputs: say "output", one of {", ".join(answers)}')
-        if self._output is not None and self._output not in answers:
+        if self._output is not None and self._output not in list(answers):  # it may be of any JSON type
             raise InvalidError(
                 f'"output" is {shown(str(self._output))}: the program has {", ".join(answers)}'
             )
