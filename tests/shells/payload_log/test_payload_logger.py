@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -140,6 +140,43 @@ async def test_a_body_nobody_foresaw_is_left_out_and_the_next_is_logged(
     assert (by_id["deep"].data or b"", by_id["deep"].extensions["omittedbytes"]) == (b"", str(len(deep)))
     assert json.loads(by_id["next"].data or b"")["ssn"] == "[redacted]"
     assert "RecursionError" in capsys.readouterr().err
+
+
+async def test_long_paths_and_headers_count_too(receiver: tuple[str, list[cloudevents.Event]]) -> None:
+    url, _seen = receiver
+    environ = {"MAX_QUEUED_BYTES": "150000", "METADATA_HEADERS": "x-user", "MODE": "request", "URL": url}
+    headers = Headers([("x-user", "u" * 30_000)])
+    async with running({f"WAKEFUL_LOGGER_{k}": v for k, v in environ.items()}) as (logger, registry):
+        for number in range(10):
+            logger.answered(Request("POST", "/" + "p" * 30_000, headers, b"{}"), REPLY, str(number), 0.0)
+        assert count(registry, "wakeful_payload_log_dropped_total", reason="full") == 8
+
+
+async def test_a_mistake_in_the_sink_loses_its_records_and_no_others() -> None:
+    class Mistaken:
+        max_records = 1
+
+        def __init__(self) -> None:
+            self.taken: list[str] = []
+
+        async def deliver(self, records: Sequence[payload_record.Record]) -> None:
+            if records[0].id == "bad":
+                raise KeyError("mistake")
+            self.taken.append(records[0].id)
+
+        async def close(self) -> None:
+            pass
+
+    registry, sink = CollectorRegistry(), Mistaken()
+    found = settings.parse({"WAKEFUL_LOGGER_URL": "http://x", "WAKEFUL_LOGGER_MODE": "request"})
+    assert found is not None
+    logger = PayloadLogger(found, lambda: sink, registry, lambda: 0.0)
+    await logger.start()
+    for name in ("bad", "bad", "bad", "bad", "bad", "good"):
+        logger.answered(REQUEST, REPLY, name, 0.0)
+    await logger.close()
+    assert sink.taken == ["good"]
+    assert count(registry, "wakeful_payload_log_dropped_total", reason="refused") == 5
 
 
 async def test_a_sample_of_calls(receiver: tuple[str, list[cloudevents.Event]]) -> None:

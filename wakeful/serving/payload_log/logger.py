@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from wakeful.core.protocol import payload_record
 from wakeful.core.protocol.payload_record import Kind, Record
 from wakeful.kit import logs
-from wakeful.serving.exchange import Buffer, Headers, Reply, Request
+from wakeful.serving.exchange import Buffer, Reply, Request
 from wakeful.serving.payload_log import bodies
 from wakeful.serving.payload_log.bodies import Form
 from wakeful.serving.payload_log.settings import LoggerSettings, Mode
@@ -36,6 +36,7 @@ ATTEMPTS = 4
 FIRST_PAUSE_S = 0.2
 CLOSE_S = 5.0
 TRACE_CHARACTERS = 100
+TYPE_CHARACTERS = 200
 OVERHEAD_BYTES = 1024
 """What a record costs beside its body: names, headers, the objects themselves."""
 
@@ -54,7 +55,13 @@ class Noted:
     at_s: float
     """When it was answered, seconds since 1970."""
     target: str
-    headers: Headers
+    metadata: Mapping[str, str]
+    traceparent: str
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it holds, roughly: a caller may send 64 KiB of target and headers."""
+        return OVERHEAD_BYTES + len(self.target) + sum(map(len, self.metadata.values()))
 
 
 @dataclass(slots=True)
@@ -72,7 +79,7 @@ class Queued:
     status: int | None = None
     duration_s: float = 0.0
 
-    def record(self, metadata_headers: tuple[str, ...]) -> Record:
+    def record(self) -> Record:
         """The record, its body not worked on yet."""
         noted = self.noted
         return Record(
@@ -82,11 +89,11 @@ class Queued:
             noted.target,
             self.content_type,
             self.body,
-            payload_record.metadata(noted.headers, metadata_headers),
+            noted.metadata,
             self.status,
             None if self.status is None else self.duration_s * 1000,
             self.body_bytes,
-            noted.headers.get("traceparent", "")[:TRACE_CHARACTERS],
+            noted.traceparent,
         )
 
 
@@ -130,14 +137,22 @@ class PayloadLogger:
         settings = self._settings
         if settings.sample_percent < 100 and self._draw() * 100 >= settings.sample_percent:
             return
-        noted = Noted(call_id, time.time(), request.target, request.headers)
+        headers = request.headers
+        noted = Noted(
+            call_id,
+            time.time(),
+            request.target,
+            payload_record.metadata(headers, settings.metadata_headers),
+            headers.get("traceparent", "")[:TRACE_CHARACTERS],
+        )
         is_grpc = request.scheme == GRPC_SCHEME
         if settings.mode is not Mode.RESPONSE:
             form = Form.GRPC_REQUEST if is_grpc else Form.PLAIN
-            kind = request.headers.get("content-type", "")
+            kind = headers.get("content-type", "")[:TYPE_CHARACTERS]
             self._put(noted, Kind.REQUEST, kind, form, (request.body,))
         if settings.mode is not Mode.REQUEST:
             kind = next((v for k, v in reply.headers.items() if k.lower() == "content-type"), "")
+            kind = kind[:TYPE_CHARACTERS]
             form = Form.GRPC_ANSWERS if is_grpc and kind == GRPC_TYPE else Form.PLAIN
             parts = reply.body if isinstance(reply.body, tuple) else (reply.body,)
             whole = tuple(part for part in parts if isinstance(part, bytes | bytearray | memoryview))
@@ -168,7 +183,7 @@ class PayloadLogger:
         settings = self._settings
         size = sum(map(len, parts))
         is_kept = size <= settings.max_body_bytes
-        cost = (size if is_kept else 0) + OVERHEAD_BYTES
+        cost = noted.cost + (size if is_kept else 0)
         if (
             len(self._queue) + self._sending >= settings.max_queued
             or self._bytes + cost > settings.max_queued_bytes
@@ -195,14 +210,18 @@ class PayloadLogger:
             taken = [self._queue.popleft() for _ in range(min(sink.max_records, len(self._queue)))]
             if taken:
                 self._sending += len(taken)
-                await self._deliver(sink, [await self._shown(queued) for queued in taken])
+                try:
+                    await self._deliver(sink, [await self._shown(queued) for queued in taken])
+                except Exception as error:  # a mistake of ours must not end the logging
+                    self.dropped.labels("refused").inc(len(taken))
+                    log.error("payload records lost", error=f"{type(error).__name__}: {error}"[:300])
                 self._sending -= len(taken)
                 self._bytes -= sum(queued.cost for queued in taken)
 
     async def _shown(self, queued: Queued) -> Record:
         """The record as it may leave the process, charged with what it has become; without a body where that is too much."""
         settings = self._settings
-        record = queued.record(settings.metadata_headers)
+        record = queued.record()
         if not bodies.needs_work(queued.form, settings.redacted) or not record.body:
             return record
         work = partial(bodies.shown, record, queued.form, settings.redacted, settings.max_body_bytes)
