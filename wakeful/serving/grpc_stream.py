@@ -53,9 +53,8 @@ class Asked:
         size = sum(map(len, parts))
         self._bytes += size + grpc_messages.PREFIX_BYTES
         if self._bytes <= KEPT_STREAM_BYTES:
-            self._parts.append(
-                b"".join((grpc_messages.prefix(size), *parts))
-            )  # a model may use its buffer again
+            # A copy: a model may use its buffer again for the next part.
+            self._parts.append(b"".join((grpc_messages.prefix(size), *parts)))
         else:
             self._parts.clear()
 
@@ -149,8 +148,8 @@ class StreamInfer:
             await call.send([_failed(incoming, result)])
             return result
         assert incoming is not None, "what was asked of the model was decoded"
-        entry = self._service.entry(incoming)
         try:
+            entry = self._service.entry(incoming)
             if not streams.is_stream(result):
                 await self._answer(call, asked, grpc_edge.encode(entry, incoming, result))
                 return 200

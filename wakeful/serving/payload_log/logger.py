@@ -1,6 +1,6 @@
 """The payload logger: takes calls from the edge at once, sends their records from tasks of its own.
 
-``answered`` is called by the edge after an answer is written; it only makes records and queues them (some
+``answered`` is called by the edge after an answer is written; it only notes the call and queues it (some
 microseconds). ``WORKERS`` tasks deliver, each record up to ``ATTEMPTS`` times; what has to be done to a body before
 (``bodies``) is done by a thread of the logger's own. Left out: durability. A log line is not worth a request, so a full
 queue drops the newest records and counts them; at the end of the process what is queued is sent for ``CLOSE_S`` at most.
@@ -133,7 +133,7 @@ class PayloadLogger:
         self._tasks = [loop.create_task(self._run(), name=f"payload-log-{n}") for n in range(WORKERS)]
 
     def answered(self, request: Request, reply: Reply, call_id: str, duration_s: float) -> None:
-        """Make the records of one call and queue them. Never raises, never waits."""
+        """Queue the halves of one call. Never raises, never waits."""
         settings = self._settings
         if settings.sample_percent < 100 and self._draw() * 100 >= settings.sample_percent:
             return
@@ -211,12 +211,20 @@ class PayloadLogger:
             if taken:
                 self._sending += len(taken)
                 try:
-                    await self._deliver(sink, [await self._shown(queued) for queued in taken])
+                    await self._deliver(sink, await self._all_shown(taken))
                 except Exception as error:  # a mistake of ours must not end the logging
                     self.dropped.labels("refused").inc(len(taken))
                     log.error("payload records lost", error=f"{type(error).__name__}: {error}"[:300])
                 self._sending -= len(taken)
                 self._bytes -= sum(queued.cost for queued in taken)
+
+    async def _all_shown(self, taken: list[Queued]) -> list[Record]:
+        records = []
+        for queued in taken:
+            records.append(await self._shown(queued))
+            if len(taken) > 1:
+                await asyncio.sleep(0)  # a thousand records take some milliseconds: requests come in between
+        return records
 
     async def _shown(self, queued: Queued) -> Record:
         """The record as it may leave the process, charged with what it has become; without a body where that is too much."""
