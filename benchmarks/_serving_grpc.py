@@ -12,7 +12,7 @@ from typing import Any
 
 import hpack
 
-from benchmarks._serving_load import Round, measured
+from benchmarks._serving_load import Round
 from wakeful.core.protocol.oip_messages import ModelInferRequest
 from wakeful.kit.http2 import frames
 
@@ -131,10 +131,25 @@ class _Caller(asyncio.Protocol):
 
 async def saturate(port: int, content: bytes, connections: int, seconds: float) -> Round:
     """As many calls as the server answers. Raises ``RuntimeError`` for any status but OK."""
-
-    async def drive(callers: list[_Caller], _began: float) -> None:
-        for caller in callers:
-            caller.ask()
-        await asyncio.sleep(seconds)
-
-    return await measured(port, connections, lambda found: _Caller(content, found.latencies_s), drive)
+    loop = asyncio.get_running_loop()
+    found = Round()
+    callers = []
+    for _ in range(connections):
+        _, caller = await loop.create_connection(
+            lambda: _Caller(content, found.latencies_s), "127.0.0.1", port
+        )
+        callers.append(caller)
+    began, computed_s = time.perf_counter(), time.process_time()
+    for caller in callers:
+        caller.ask()
+    await asyncio.sleep(seconds)
+    found.seconds = time.perf_counter() - began
+    found.busy = (time.process_time() - computed_s) / found.seconds
+    found.latencies_s = list(found.latencies_s)
+    failed = next((caller.failed for caller in callers if caller.failed), "")
+    for caller in callers:
+        caller.close()
+    await asyncio.sleep(0.02)
+    if failed:
+        raise RuntimeError(failed)
+    return found

@@ -1,21 +1,24 @@
-"""A lean load generator: raw connections on uvloop that send one prebuilt request again and again.
+"""A lean load generator: raw connections on epoll that send one prebuilt request again and again.
 
 Closed loop (``saturate``): each connection asks again as soon as it is answered. Open loop (``pace``): requests are due
-at a fixed rate, and time is counted from when one was due, so that a slow server cannot slow the question down.
-An answer is counted by its length, which the first one (parsed) tells: 2 to 4 us a request. Its ceiling is measured
-against ``_serving_floor`` and printed beside every table.
+at a fixed rate, and time is counted from when one was due, so that a slow server cannot slow the question down; it
+spins, as a timer's millisecond would be most of what is measured. An answer is counted by its length, which the first
+one (parsed) tells. Its ceiling is measured against ``_serving_floor``, and ``Round.busy`` says how near it was.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import select
+import socket
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 OK = b"HTTP/1.1 200"
+GONE = select.EPOLLHUP | select.EPOLLERR
+_buffer = bytearray(1 << 20)
+"""What is received is looked at only by its length, so all connections share it."""
 
 
 @dataclass(slots=True)
@@ -32,50 +35,55 @@ class Round:
         return len(self.latencies_s) / self.seconds
 
 
-class _Caller(asyncio.Protocol):
+class _Caller:
     """One connection. Answers must all be as long as the first."""
 
-    def __init__(self, message: bytes, latencies_s: list[float], is_paced: bool) -> None:
-        self._message = message
-        self._latencies_s = latencies_s
-        self._is_paced = is_paced
-        self._length = 0
-        self._got = 0
+    def __init__(self, port: int, message: bytes, poll: select.epoll) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setblocking(False)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.due: deque[float] = deque()
+        """When each request that is not answered was due; the first one is on its way."""
+        self._poll = poll
+        self._message = memoryview(message)
+        self._rest = self._message[:0]
+        self._length = self._got = 0
         self._start = b""
-        self._due: deque[float] = deque()
-        self.failed = ""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
+        poll.register(self.socket, select.EPOLLIN)
 
     def ask(self, due: float) -> None:
         """Send one request, unless one is on its way: then as soon as that is answered."""
-        self._due.append(due)
-        if len(self._due) == 1:
-            self._transport.write(self._message)
+        self.due.append(due)
+        if len(self.due) == 1:
+            self.send(self._message)
 
-    def data_received(self, data: bytes) -> None:
-        if self._got == 0 and data[:12] != OK:
-            self.failed = data[:400].decode(errors="replace")
-            self._transport.close()
-            return
+    def send(self, rest: memoryview) -> None:
+        """Write ``rest``, what the kernel does not take as soon as it does."""
+        with contextlib.suppress(BlockingIOError):
+            rest = rest[self.socket.send(rest) :]
+        if rest or self._rest:
+            self._poll.modify(self.socket, select.EPOLLIN | (select.EPOLLOUT if rest else 0))
+        self._rest = rest
+
+    def flush(self) -> None:
+        self.send(self._rest)
+
+    def is_answered(self) -> bool:
+        """Read what came; whether it ends the answer. Raises ``RuntimeError`` for any answer but 200."""
+        count = self.socket.recv_into(_buffer)
+        if not count:
+            raise RuntimeError("the server closed the connection")
+        if self._got == 0 and not _buffer.startswith(OK):
+            raise RuntimeError(_buffer[: min(count, 400)].decode(errors="replace"))
         if not self._length:
-            self._measure(data)
-        self._got += len(data)
+            self._measure(bytes(_buffer[:count]))
+        self._got += count
         if not self._length or self._got < self._length:
-            return
+            return False
         if self._got > self._length:
-            self.failed = f"an answer of {self._got} bytes instead of {self._length}"
-            self._transport.close()
-            return
+            raise RuntimeError(f"an answer of {self._got} bytes instead of {self._length}")
         self._got = 0
-        now = time.perf_counter()
-        self._latencies_s.append(now - self._due.popleft())
-        if not self._is_paced:
-            self._due.append(now)
-            self._transport.write(self._message)
-        elif self._due:
-            self._transport.write(self._message)
+        return True
 
     def _measure(self, data: bytes) -> None:
         self._start += data
@@ -87,72 +95,75 @@ class _Caller(asyncio.Protocol):
         elif found and self._start.endswith(b"0\r\n\r\n"):
             self._length = len(self._start)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.failed = self.failed or "the server closed the connection"
+    def answered(self, now: float) -> float:
+        """Seconds that the answer took; the next one that is due is sent."""
+        taken = now - self.due.popleft()
+        if self.due:
+            self.send(self._message)
+        return taken
 
-    def close(self) -> None:
-        self._transport.abort()
 
-
-async def saturate(port: int, message: bytes, connections: int, seconds: float) -> Round:
+def saturate(port: int, message: bytes, connections: int, seconds: float) -> Round:
     """As many requests as the server answers. Raises ``RuntimeError`` for any answer but 200."""
-
-    async def drive(callers: list[_Caller], began: float) -> None:
-        for caller in callers:
-            caller.ask(began)
-        await asyncio.sleep(seconds)
-
-    return await measured(port, connections, lambda found: _Caller(message, found.latencies_s, False), drive)
+    return _round(port, message, (connections, seconds, 0.0))
 
 
-async def pace(port: int, message: bytes, connections: int, seconds: float, rate: float) -> Round:
+def pace(port: int, message: bytes, connections: int, seconds: float, rate: float) -> Round:
     """``rate`` requests a second, spread over the connections."""
-
-    async def drive(callers: list[_Caller], began: float) -> None:
-        await _pace(callers, began, seconds, rate)
-
-    return await measured(port, connections, lambda found: _Caller(message, found.latencies_s, True), drive)
+    return _round(port, message, (connections, seconds, rate))
 
 
-C = TypeVar("C", bound=Any)
-
-
-async def measured(
-    port: int,
-    connections: int,
-    caller_of: Callable[[Round], C],
-    drive: Callable[[list[C], float], Awaitable[None]],
-) -> Round:
-    """One round: so many callers, connected, driven, closed. Raises ``RuntimeError`` with what one of them found wrong."""
-    loop = asyncio.get_running_loop()
+def _round(port: int, message: bytes, plan: tuple[int, float, float]) -> Round:
+    connections, seconds, rate = plan
     found = Round()
-    callers: list[C] = []
-    for _ in range(connections):
-        _, caller = await loop.create_connection(lambda: caller_of(found), "127.0.0.1", port)
-        callers.append(caller)
-    began, computed_s = time.perf_counter(), time.process_time()
-    await drive(callers, began)
-    found.seconds = time.perf_counter() - began
-    found.busy = (time.process_time() - computed_s) / found.seconds
-    found.latencies_s = list(found.latencies_s)
-    failed = next((caller.failed for caller in callers if caller.failed), "")
-    for caller in callers:
-        caller.close()
-    await asyncio.sleep(0.02)
-    if failed:
-        raise RuntimeError(failed)
+    with select.epoll() as poll:
+        callers = [_Caller(port, message, poll) for _ in range(connections)]
+        try:
+            began, computed_s = time.perf_counter(), time.process_time()
+            if rate:
+                _paced(poll, callers, began, (seconds, rate), found)
+            else:
+                _saturated(poll, callers, began, seconds, found)
+            found.seconds = time.perf_counter() - began
+            found.busy = (time.process_time() - computed_s) / found.seconds
+        finally:
+            for caller in callers:
+                caller.socket.close()
     return found
 
 
-async def _pace(callers: list[_Caller], began: float, seconds: float, rate: float) -> None:
-    count = int(seconds * rate)
-    sent = 0
+def _saturated(
+    poll: select.epoll, callers: list[_Caller], began: float, seconds: float, found: Round
+) -> None:
+    by_number = {caller.socket.fileno(): caller for caller in callers}
+    latencies_s, now = found.latencies_s, time.perf_counter
+    for caller in callers:
+        caller.ask(now())
+    while now() < began + seconds:
+        for number, events in poll.poll(0.05):
+            caller = by_number[number]
+            if events & select.EPOLLOUT:
+                caller.flush()
+            if events & (select.EPOLLIN | GONE) and caller.is_answered():
+                moment = now()
+                latencies_s.append(caller.answered(moment))
+                caller.ask(moment)
+
+
+def _paced(
+    poll: select.epoll, callers: list[_Caller], began: float, plan: tuple[float, float], found: Round
+) -> None:
+    by_number = {caller.socket.fileno(): caller for caller in callers}
+    seconds, rate = plan
+    count, sent = int(seconds * rate), 0
     while sent < count:
         now = time.perf_counter()
         while sent < count and began + sent / rate <= now:
             callers[sent % len(callers)].ask(began + sent / rate)
             sent += 1
-        await asyncio.sleep(
-            0
-        )  # a timer of the loop is a millisecond late, which is more than what is measured
-    await asyncio.sleep(0.2)
+        for number, events in poll.poll(0):
+            caller = by_number[number]
+            if events & select.EPOLLOUT:
+                caller.flush()
+            if events & (select.EPOLLIN | GONE) and caller.is_answered():
+                found.latencies_s.append(caller.answered(time.perf_counter()))

@@ -17,9 +17,7 @@ import statistics
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import joblib
 import uvloop
@@ -57,11 +55,11 @@ def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Fig
     """Alternating rounds of one case."""
     found = Figures()
     for server in servers:  # what is done for the first time is not measured
-        uvloop.run(_saturate(case, server, 0.3))
+        _saturate(case, server, 0.3)
     for _ in range(rounds):
         for server in servers:
             cpu_s = server.cpu_s()
-            round_ = uvloop.run(_saturate(case, server, seconds))
+            round_ = _saturate(case, server, seconds)
             found.rates[server.name].append(round_.rate)
             found.latencies_s[server.name] += round_.latencies_s
             found.busy[server.name].append(round_.busy)
@@ -69,10 +67,10 @@ def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Fig
     return found
 
 
-def _saturate(case: Case, server: Peer, seconds: float) -> Coroutine[Any, Any, _serving_load.Round]:
+def _saturate(case: Case, server: Peer, seconds: float) -> _serving_load.Round:
     if case.is_grpc:
         port = server.grpc_port or server.port
-        return _serving_grpc.saturate(port, case.message, case.connections, seconds)
+        return uvloop.run(_serving_grpc.saturate(port, case.message, case.connections, seconds))
     return _serving_load.saturate(server.port, case.message, case.connections, seconds)
 
 
@@ -101,7 +99,7 @@ def at_equal_load(case: Case, figures: Figures, servers: list[Peer], seconds: fl
     rate = slowest * PACED_SHARE
     found = Figures()
     for server in servers:
-        round_ = uvloop.run(_serving_load.pace(server.port, case.message, case.connections, seconds, rate))
+        round_ = _serving_load.pace(server.port, case.message, case.connections, seconds, rate)
         found.latencies_s[server.name] = round_.latencies_s
     shown = ", ".join(
         f"{name} p50 {found.at(name, 0.5):.2f} p99 {found.at(name, 0.99):.2f} ms"
