@@ -29,9 +29,14 @@ class AccessLog(StrEnum):
     ERRORS = "errors"
     ALL = "all"
 
+    @property
+    def least_status(self) -> int:
+        """The first status that is a line; none where it is off."""
+        return _LEAST[self]
+
     def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
         """Write the line of one answered request, if this setting wants it."""
-        if self is AccessLog.OFF or (self is AccessLog.ERRORS and reply.status < SERVER_ERROR):
+        if reply.status < self.least_status:
             return
         found = _TRACE.match(request.headers.get("traceparent", ""))
         log.info(
@@ -47,6 +52,9 @@ class AccessLog(StrEnum):
             peer=request.peer,
             **({"trace_id": found[1]} if found else {}),
         )
+
+
+_LEAST = {AccessLog.ALL: 0, AccessLog.ERRORS: SERVER_ERROR, AccessLog.OFF: 1000}
 
 
 def _size(reply: Reply) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 CLIENT_CLOSED = 499
 """What is counted and logged where the client went away before it had an answer."""
@@ -24,6 +24,8 @@ class Headers(Mapping[str, str]):
     """A request's headers: names in any case, the first value of a repeated one; ``pairs`` has all, in order."""
 
     __slots__ = ("first", "memo", "pairs")
+    span: Any = None
+    """The span of a traced request (``observing.TracedHeaders``)."""
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
         self.pairs = pairs

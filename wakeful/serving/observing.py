@@ -28,7 +28,11 @@ log = logs.get("serving")
 
 
 class Observer(Protocol):
-    """Told of every finished request."""
+    """Told of every finished request whose status is ``least_status`` or more."""
+
+    @property
+    def least_status(self) -> int:
+        """0: of all."""
 
     def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
         """One request was answered; the body of ``reply`` is bytes."""
@@ -74,10 +78,16 @@ class Observed:
         self._inner = inner
         self._observers = observers
         self._tracer = tracer
+        self._is_quiet = tracer is None and all(it.least_status >= SERVER_ERROR for it in observers)
+        """Only failures are of interest: what ends well costs a clock and a comparison."""
 
     def begin(self, request: Request, answer: Answer) -> Cancel | None:
         if request.method != "POST":
             return self._inner.begin(request, answer)
+        if self._is_quiet:
+            return self._inner.begin(
+                request, partial(self._answer_quietly, request, time.perf_counter(), answer)
+            )
         watch = self.watch(request)
         cancel = self._inner.begin(request, partial(self._answer, watch, answer))
         return None if cancel is None else partial(_cancel, watch, cancel)
@@ -109,6 +119,13 @@ class Observed:
             request.headers = TracedHeaders(request.headers, span)
         return Watch(request, span, self._observers)
 
+    def _answer_quietly(self, request: Request, began: float, answer: Answer, reply: Reply) -> None:
+        """A stream that fails later is reported by ``failed``; a caller that goes away is no failure."""
+        if reply.status < SERVER_ERROR:
+            answer(reply)
+        else:
+            self._answer(Watch(request, None, self._observers, began), answer, reply)
+
     def _answer(self, watch: Watch, answer: Answer, reply: Reply) -> None:
         if isinstance(reply.body, bytes | tuple):
             answer(reply)
@@ -128,11 +145,13 @@ class Watch:
 
     __slots__ = ("_began", "_is_open", "_observers", "_request", "_span")
 
-    def __init__(self, request: Request, span: Span | None, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, request: Request, span: Span | None, observers: Sequence[Observer], began: float | None = None
+    ) -> None:
         self._request = request
         self._span = span
         self._observers = observers
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if began is None else began
         self._is_open = True
 
     def end(self, reply: Reply) -> None:

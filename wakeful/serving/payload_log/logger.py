@@ -100,6 +100,8 @@ class Queued:
 class PayloadLogger:
     """One server's logger; event loop only. ``start`` before the first ``answered``, ``close`` at the end."""
 
+    least_status = 0
+
     def __init__(
         self,
         settings: LoggerSettings,
