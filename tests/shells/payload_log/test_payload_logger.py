@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -259,6 +260,25 @@ async def test_objects_in_a_folder_hold_a_batch(tmp_path: Path) -> None:
         ("b", "response"),
     ]
     assert rows[0]["payload"]["instances"] == [[1, 2]]
+
+
+async def test_a_store_that_hangs_holds_no_thread_that_answers_need() -> None:
+    """The process's own pool compresses answers; a store may take minutes."""
+    threads: list[str] = []
+    release = threading.Event()
+
+    def write(_key: str, _content: bytes) -> None:
+        threads.append(threading.current_thread().name)
+        release.wait(20)
+
+    sink = sinks.ObjectSink(write, "", settings.LoggerSettings())
+    record = payload_record.Record(payload_record.Kind.REQUEST, "a", "", "/", "", b"")
+    delivering = [asyncio.create_task(sink.deliver([record])) for _ in range(5)]
+    await until(lambda: len(threads) == 5)
+    assert {name.rpartition("-")[0] for name in threads} == {"payload-store"}
+    release.set()
+    await asyncio.gather(*delivering)
+    await sink.close()
 
 
 async def test_a_full_disk_loses_records_not_requests(tmp_path: Path) -> None:
