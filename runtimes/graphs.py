@@ -29,7 +29,7 @@ MAX_BATCH_ROWS = 32
 """Rows of several requests in one run: what a run holds in memory grows with them."""
 MAX_PART_ELEMENTS = 4096
 """Elements of a request that the event loop turns into arrays itself (about 0.2 ms); larger ones go alone."""
-MAX_BUFFER_ELEMENTS = 65536
+MAX_BUFFER_BYTES = 262_144
 """The same for binary tensors, which are taken as they are: to copy one of this size takes some 20 us."""
 CHECKS = 3
 """Batches that are computed both ways, of equal requests and of different ones each."""
@@ -185,7 +185,7 @@ class GraphBatching:
 def _is_small(payload: Any) -> bool:
     """Whether the event loop may turn ``payload`` into arrays."""
     if isinstance(payload, InferRequest):
-        return all(tensor.size <= _most_elements(tensor) for tensor in payload.inputs)
+        return all(map(_is_small_tensor, payload.inputs))
     if type(payload) is not dict:
         return False
     rows = v1.rows(payload)
@@ -194,9 +194,11 @@ def _is_small(payload: Any) -> bool:
     return len(rows) * sum(map(_size, values)) <= MAX_PART_ELEMENTS
 
 
-def _most_elements(tensor: Tensor) -> int:
-    is_buffer = isinstance(tensor.data, memoryview) and tensor.datatype != "BYTES"
-    return MAX_BUFFER_ELEMENTS if is_buffer else MAX_PART_ELEMENTS
+def _is_small_tensor(tensor: Tensor) -> bool:
+    if isinstance(tensor.data, memoryview):
+        is_text = tensor.datatype == "BYTES"
+        return tensor.data.nbytes <= MAX_BUFFER_BYTES and (not is_text or tensor.size <= MAX_PART_ELEMENTS)
+    return tensor.size <= MAX_PART_ELEMENTS
 
 
 def _size(value: Any) -> int:
