@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -66,12 +67,26 @@ def test_a_row_has_json_as_json_and_the_rest_as_base64() -> None:
             {"inputs": [{"name": "ssn", "shape": [1], "data": REDACTED}, {"name": "age", "data": [2]}]},
         ),
         ({"a": {"b": [[{"key": 1}]]}}, {"key"}, {"a": {"b": [[{"key": REDACTED}]]}}),
+        ({"instances": [1, None, {"key": 1}]}, {"key"}, {"instances": [1, None, {"key": REDACTED}]}),
+        ({"a": ["x", [2, {"key": 1}]]}, {"key"}, {"a": ["x", [2, {"key": REDACTED}]]}),
     ],
-    ids=["member", "tensor", "deep"],
+    ids=["member", "tensor", "deep", "after a number", "after text"],
 )
 def test_named_values_are_taken_out(body: object, names: set[str], expected: object) -> None:
     found = payload_record.redact(json.dumps(body).encode(), "application/json", frozenset(names))
     assert json.loads(found) == expected
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/cloudevents+json", "Application/CloudEvents-batch+json; charset=utf-8"]
+)
+def test_data_of_events_that_nobody_can_read_is_taken_out(kind: str) -> None:
+    """What is base64 in an event may hold any name."""
+    event = {"id": "1", "data_base64": base64.b64encode(b'{"ssn": 1}').decode()}
+    body = json.dumps([event] if "batch" in kind else event).encode()
+    shown = json.loads(payload_record.redact(body, kind, frozenset({"ssn"})))
+    assert shown in ({"id": "1", "data_base64": REDACTED}, [{"id": "1", "data_base64": REDACTED}])
+    assert payload_record.redact(body, kind, frozenset()) == body
 
 
 @pytest.mark.parametrize(

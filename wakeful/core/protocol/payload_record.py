@@ -22,6 +22,9 @@ from wakeful.core.protocol import v1
 from wakeful.core.protocol.cloudevents import Event
 
 REDACTED = "[redacted]"
+NESTED = frozenset({dict, list})
+EVENTS = "application/cloudevents"
+"""Media types of events, whose data may be base64: nobody could say what it holds."""
 NEVER_SHOWN = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
 """Headers that are secrets: their value is replaced even when somebody asks for them by name."""
 
@@ -89,6 +92,8 @@ def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
         value = orjson.loads(body)
     except ValueError:
         return b""
+    if v1.media_type(content_type).startswith(EVENTS):
+        names |= {"data_base64"}
     return orjson.dumps(_redacted(value, names))
 
 
@@ -102,7 +107,7 @@ def _redacted(value: Any, names: frozenset[str]) -> Any:
                 key: REDACTED if key in names or (is_tensor and key == "data") else _redacted(item, names)
                 for key, item in value.items()
             }
-        case list() if value and isinstance(value[0], dict | list):
+        case list() if not NESTED.isdisjoint(map(type, value)):
             return [_redacted(item, names) for item in value]
         case _:
             return value
