@@ -75,17 +75,28 @@ def by_row(results: Arrays, count: int) -> Any:
 
 def _stacked(values: list[Any], what: str) -> NDArray[Any]:
     try:
-        array = np.array(values)
+        # of text numpy alone makes elements as long as the longest of all: gigabytes of one long text beside many short ones
+        array = np.array(values, dtype=object if _has_text(values) else None)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidError(f"{what} are ragged: rows differ in shape") from error
     if array.dtype.kind != "O":
         return array
-    kinds = set(map(type, array.flat))
+    kinds = set(map(type, array.reshape(-1)))
     if kinds <= {int, float, type(None)}:  # null is a missing value
         return array.astype(np.float64)
     if kinds == {str}:
         return array
+    if list in kinds:
+        raise InvalidError(f"{what} are ragged: rows differ in shape")
     raise InvalidError(f"{what} hold values that are neither all numbers nor all text")
+
+
+def _has_text(values: list[Any], levels: int = 64) -> bool:
+    """Whether there is text at any depth that an array can have."""
+    kinds = set(map(type, values))
+    if str in kinds or list not in kinds or not levels:
+        return str in kinds
+    return any(_has_text(item, levels - 1) for item in values if type(item) is list)
 
 
 def _fitted(array: NDArray[Any], spec: TensorSpec | None, what: str) -> NDArray[Any]:
@@ -125,7 +136,7 @@ def _text(array: NDArray[Any], what: str) -> NDArray[Any]:
     if array.dtype.kind not in "OUS":
         raise InvalidError(f"{what} holds {_named(array)}: the model takes text (BYTES)")
     try:
-        flat = [value.decode() if isinstance(value, bytes) else value for value in array.flat]
+        flat = [value.decode() if isinstance(value, bytes) else value for value in array.reshape(-1)]
     except UnicodeDecodeError as error:
         raise InvalidError(f"{what} has BYTES that are not UTF-8 text") from error
     return np.array(flat, dtype=object).reshape(array.shape)
