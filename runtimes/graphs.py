@@ -191,7 +191,7 @@ def _is_small(payload: Any) -> bool:
     rows = v1.rows(payload)
     first = rows[0]
     values = first.values() if type(first) is dict else [first]
-    return len(rows) * sum(map(_size, values)) <= MAX_PART_ELEMENTS
+    return len(rows) * max(1, sum(map(_size, values))) <= MAX_PART_ELEMENTS
 
 
 def _is_small_tensor(tensor: Tensor) -> bool:

@@ -146,7 +146,7 @@ class MatrixBatching:
 def _elements(rows: list[Any]) -> int:
     """About how many elements V1 rows hold: by the first row, as all have to be alike."""
     first = rows[0]
-    return len(rows) * (len(first) if isinstance(first, list | dict) else 1)
+    return len(rows) * ((len(first) if isinstance(first, list | dict) else 0) or 1)
 
 
 def _described(tensors: list[Tensor]) -> str:

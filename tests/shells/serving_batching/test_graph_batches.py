@@ -304,8 +304,9 @@ def test_what_is_large_or_has_no_common_rows_goes_alone(added: Recorded) -> None
     ragged = InferRequest([tensor("left", "FP32", [[1, 2]] * 2), tensor("right", "INT64", [[1, 2]])])
     empty = InferRequest([tensor("left", "FP32", np.ones((0, 2))), tensor("right", "INT64", np.ones((0, 2)))])
     text = InferRequest([Tensor("left", (1, 2), "BYTES", memoryview(bytes(300_000))), large.inputs[1]])
-    payloads = [{"instances": [row] * 2000}, large, text, ragged, empty, b"{}"]
-    assert [batching.part(payload, Context({})) for payload in payloads] == [None] * 6
+    hollow = [{"instances": [empty_row] * 5000} for empty_row in ([], {}, [[]])]
+    payloads = [{"instances": [row] * 2000}, large, text, ragged, empty, b"{}", *hollow]
+    assert [batching.part(payload, Context({})) for payload in payloads] == [None] * 9
     part = batching.part({"instances": [row] * 3}, Context({}))
     assert part is not None and part.rows == 3
 
