@@ -10,7 +10,6 @@ Invariant: rows are explained one by one, each point on the way as a run of one 
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,7 +95,7 @@ class GradientExplainer(Model):
             ) from error
         values = {name: tensor[0].detach().numpy() for name, tensor in zip(inputs, found, strict=True)}
         prediction, base = float(answer[chosen]), float(at_start[chosen])
-        explained = math.fsum(float(array.sum(dtype=np.float64)) for array in values.values())
+        explained = sum(float(array.sum(dtype=np.float64)) for array in values.values())
         item = {"output": chosen, "prediction": prediction, "base_value": base, "values": self._named(values)}
         return {"outputs": [{**item, "delta": explained - (prediction - base)}]}
 

@@ -56,7 +56,7 @@ class TorchModel(graphs.GraphModel):
     def load(self) -> None:
         path = _found(self._model_dir)
         code_bearing.permit(path, self._policy, SAFE_ALTERNATIVE)
-        self.batching = None
+        self.batching, self._inputs = None, {}  # the file may be another one than before
         torch.set_num_threads(self._nthread or processors.usable())
         with model_file.reading(path, "PyTorch"):
             if path.suffix.lower() == EXPORTED:

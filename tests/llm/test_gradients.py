@@ -42,6 +42,9 @@ save("classes", classes, torch.zeros(2, 3))
 class Two(torch.nn.Module):
     def forward(self, left, right): return {"product": (left * right).sum(dim=1), "places": left.argmax(dim=1)}
 save("two", Two(), torch.zeros(1, 2), torch.zeros(1, 2), fixed=True)
+class Steep(torch.nn.Module):
+    def forward(self, left, right): return (left.exp() - right.exp()).sum(dim=1)
+save("steep", Steep(), torch.zeros(1, 1), torch.zeros(1, 1), fixed=True)
 class Tokens(torch.nn.Module):
     def forward(self, ids): return ids.to(torch.float32).sum(dim=1)
 save("tokens", Tokens(), torch.zeros(2, 3, dtype=torch.int64))
@@ -61,7 +64,7 @@ def served(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Clients of the explainers, by program."""
     with ExitStack() as stack:
         clients = {}
-        for name in ("linear", "classes", "script", "two"):
+        for name in ("linear", "classes", "script", "two", "steep"):
             folder = tmp_path_factory.mktemp(name)
             flags = ("--method=integrated_gradients", f"--model_dir={programs / name}", "--model_name=m")
             running: Running = stack.enter_context(
@@ -105,6 +108,12 @@ def test_several_inputs_by_name_and_a_fixed_batch_of_one(served: dict[str, Infer
     output = explained(served["two"], row, output="product")
     assert output["values"]["left"] == pytest.approx([1.5, 5.0], abs=1e-4)
     assert output["values"]["right"] == pytest.approx([1.5, 5.0], abs=1e-4)
+
+
+def test_what_is_beyond_the_programs_numbers_is_null(served: dict[str, InferenceClient]) -> None:
+    """Infinities of both signs have no sum."""
+    output = explained(served["steep"], {"left": [90.0], "right": [90.0]})
+    assert (output["values"], output["delta"]) == ({"left": [None], "right": [None]}, None)
 
 
 @pytest.mark.parametrize(
