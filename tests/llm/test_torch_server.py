@@ -77,6 +77,23 @@ for name in ("exported", "script", "fixed", "mixing"):
 print(json.dumps(told))
 """
 
+RELOAD = """
+import json, pathlib, shutil, sys
+from runtimes.torch.model import TorchModel
+from wakeful.serving.model import Context
+folder, told = pathlib.Path(sys.argv[1]), []
+served = pathlib.Path(sys.argv[2])
+model = TorchModel("m", served, 1, {"WAKEFUL_PICKLE": "Allow"})
+for name in ("exported", "mixing", "script"):
+    for old in served.iterdir():
+        old.unlink()
+    shutil.copy(next((folder / name).iterdir()), served)
+    model.load()
+    told.append([[spec.name for spec in model.inputs()], model.batching is not None])
+    model.unload()
+print(json.dumps(told))
+"""
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -213,6 +230,22 @@ def test_programs_batch_where_their_shapes_say_rows(models: Path) -> None:
         "fixed": None,
         "mixing": [32, [4, 1, 2, 1]],
     }
+
+
+def test_another_program_in_the_same_folder_has_its_own_inputs(models: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [PYTHON, "-c", RELOAD, str(models), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [
+        [["x", "scale"], True],
+        [["input"], True],
+        [[], False],
+    ]
 
 
 @pytest.mark.parametrize(
