@@ -75,8 +75,7 @@ def by_row(results: Arrays, count: int) -> Any:
 
 def _stacked(values: list[Any], what: str) -> NDArray[Any]:
     try:
-        # of text numpy alone makes elements as long as the longest of all: gigabytes of one long text beside many short ones
-        array = np.array(values, dtype=object if _has_text(values) else None)
+        array = arrays.stacked(values)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidError(f"{what} are ragged: rows differ in shape") from error
     if array.dtype.kind != "O":
@@ -89,14 +88,6 @@ def _stacked(values: list[Any], what: str) -> NDArray[Any]:
     if list in kinds:
         raise InvalidError(f"{what} are ragged: rows differ in shape")
     raise InvalidError(f"{what} hold values that are neither all numbers nor all text")
-
-
-def _has_text(values: list[Any], levels: int = 64) -> bool:
-    """Whether there is text at any depth that an array can have."""
-    kinds = set(map(type, values))
-    if str in kinds or list not in kinds or not levels:
-        return str in kinds
-    return any(_has_text(item, levels - 1) for item in values if type(item) is list)
 
 
 def _fitted(array: NDArray[Any], spec: TensorSpec | None, what: str) -> NDArray[Any]:

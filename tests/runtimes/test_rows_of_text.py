@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runtimes import named_tensors
+from wakeful.client import translate
 from wakeful.core.errors import InvalidError
 from wakeful.serving import tabular_rows
 from wakeful.serving.model import TensorSpec
@@ -27,7 +28,13 @@ def of_a_graph(rows: list[Any]) -> Any:
     return named_tensors.of_rows(rows, {"x": TensorSpec("x", "BYTES", (-1,) * len(shape))})["x"]
 
 
-@pytest.mark.parametrize("of_rows", [of_a_table, of_a_graph])
+def of_another_protocol(rows: list[Any]) -> Any:
+    """What a transformer asks a V2 predictor."""
+    tensor = translate.to_v2({"instances": rows}).inputs[0]
+    return tensor.data.reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("of_rows", [of_a_table, of_a_graph, of_another_protocol])
 @pytest.mark.parametrize(
     "rows", [["a"] * 99 + [LONG], [["a"]] * 99 + [[LONG]], [["a", "b"]] * 49 + [[LONG, "c"]]]
 )

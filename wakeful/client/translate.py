@@ -20,6 +20,7 @@ from wakeful.core.protocol import arrays, oip, v1
 INPUT = "input-0"
 OUTPUT = "output-0"
 KINDS = frozenset("biuf")
+NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def is_v2(payload: Any) -> bool:
@@ -87,23 +88,21 @@ def _rows(tensor: oip.Tensor) -> list[Any]:
 
 
 def _array(rows: list[Any], what: str, error: Any) -> Any:
+    cause: Exception | None = None
     try:
-        array = np.array(rows)
-    except ValueError as cause:
+        array = arrays.stacked(rows)
+        kinds = set(map(type, array.reshape(-1))) if array.dtype.kind == "O" else set()
+    except ValueError as ragged:
+        cause, kinds = ragged, {list}
+    if list in kinds:
         raise error(f'"{what}" is ragged: V2 needs rows of equal length') from cause
-    if array.dtype.kind in "SU" and _holds_only(rows, (str,)):
-        return array.astype(object)
-    if array.dtype.kind == "O" and _holds_only(rows, (int, float, type(None))):
-        return np.array(rows, dtype=np.float64)  # null among numbers is a missing value: NaN
+    if kinds == {str}:
+        return array
+    if kinds and kinds <= NUMBERS:
+        return array.astype(np.float64)  # null among numbers is a missing value: NaN
     if array.dtype.kind not in KINDS or array.dtype.kind == "u":
         raise error(f'"{what}" has no V2 form: its elements must be all numbers, all true/false or all text')
     return array
-
-
-def _holds_only(rows: Any, kinds: tuple[type, ...]) -> bool:
-    if isinstance(rows, list):
-        return all(_holds_only(row, kinds) for row in rows)
-    return isinstance(rows, kinds)
 
 
 def _unfit(text: str) -> FailureError:

@@ -1,7 +1,7 @@
 """V2 tensors and numpy arrays, both ways. The only module of core that needs numpy, so it is imported when needed.
 
-Runtimes, users' models and the client call ``to_array`` and ``from_array``; the V2 edge calls ``raw`` for binary answers and
-``plain`` for JSON ones. ``object`` arrays exist for BYTES only, and nothing is ever unpickled.
+Runtimes, users' models and the client call ``to_array``, ``from_array`` and ``stacked``; the V2 edge calls ``raw`` for
+binary answers and ``plain`` for JSON ones. ``object`` arrays exist for BYTES only, and nothing is ever unpickled.
 
 numpy has no bfloat16: BF16 becomes float32 on the way in (exactly) and is rounded to even on the way out; as tensor data
 it is the bits, uint16.
@@ -59,6 +59,23 @@ def to_array(tensor: oip.Tensor) -> NDArray[Any]:
     if tensor.datatype == "BF16":
         found = _widened(found)
     return found.reshape(tensor.shape)
+
+
+def stacked(rows: list[Any]) -> NDArray[Any]:
+    """JSON rows as one array: numpy's own, but text (alone or beside anything else) stays the objects that it is.
+
+    Of text numpy makes elements as long as the longest of all: gigabytes of one long text beside many short ones. Raises
+    ``ValueError`` for ragged rows, or gives objects that are lists.
+    """
+    return np.array(rows, dtype=object if _has_text(rows) else None)
+
+
+def _has_text(rows: list[Any], levels: int = 64) -> bool:
+    """Whether there is text at any depth that an array can have."""
+    kinds = set(map(type, rows))
+    if str in kinds or list not in kinds or not levels:
+        return str in kinds
+    return any(_has_text(item, levels - 1) for item in rows if type(item) is list)
 
 
 def _widened(bits: NDArray[Any]) -> NDArray[Any]:
