@@ -65,7 +65,7 @@ def joined_payloads(predict: Stage, max_batch_size: int, max_latency_s: float) -
 
 def _part_of_rows(payload: dict[str, Any], context: Context) -> Part | None:
     key = next((key for key in v1.ROW_KEYS if key in payload), None)
-    if key is None or not payload[key]:
+    if key is None or not 0 < len(payload[key]) <= MAX_ELEMENTS:
         return None
     rows = payload[key]
     outline = _outline(rows)

@@ -11,9 +11,10 @@ import pytest
 from batching_rig import INTERNAL, ask, plane_of
 
 from wakeful.core.protocol import arrays
-from wakeful.serving import InferRequest, InferResponse, Tensor
+from wakeful.serving import InferRequest, InferResponse, Tensor, joining
 from wakeful.serving.model import Context, Model
 from wakeful.serving.parts import Joining
+from wakeful.serving.registry import Stage
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings
 
@@ -148,6 +149,13 @@ async def test_every_form_of_data_comes_back(datatype: str, data: Any) -> None:
         assert (tensor.shape, tensor.datatype) == ((2, 1), datatype)
         assert arrays.raw(tensor) == arrays.raw(requests[0].inputs[0])
     plane.close()
+
+
+@pytest.mark.parametrize("row", [{}, [], 1.0, {"a": 1}])
+def test_many_rows_go_alone_whatever_they_hold(row: Any) -> None:
+    """The event loop looks at no more than so many, not even at empty ones."""
+    batching = joining.joined_payloads(Stage("predict", Sums().predict, is_async=False), 64, 0.0)
+    assert batching.part(v1(*[row] * (joining.MAX_ELEMENTS + 1)), Context({})) is None
 
 
 async def test_a_model_that_answers_too_little_is_asked_one_by_one() -> None:
