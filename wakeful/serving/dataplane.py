@@ -216,6 +216,10 @@ class DataPlane:
     def _failed(self, error: BaseException, call: Call) -> FailureError:
         if isinstance(error, FailureError):
             return error
+        try:
+            self.registry.ready(call.model)
+        except FailureError as failure:  # unloaded under the call: no mistake of the model's
+            return failure
         return _failure(call.model, sayable(error), error, call.context)
 
     def close(self) -> None:

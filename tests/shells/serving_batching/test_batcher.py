@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,26 @@ from waiting_rig import until
 
 from wakeful.core.errors import FailureKind
 from wakeful.serving.model import Context, Model
+from wakeful.serving.parts import Joining
+
+
+class Unloadable(Model):
+    """Divides by what ``unload`` takes away; waits at the gate with what it had then."""
+
+    def __init__(self, is_batched: bool) -> None:
+        super().__init__("m")
+        self.batching = Joining(max_batch_size=1) if is_batched else None
+        self.weight: int | None = 1
+        self.gate = threading.Event()
+        self.is_running = False
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        weight, self.is_running = self.weight, True
+        self.gate.wait(20)
+        return payload / weight  # type: ignore[operator]
+
+    def unload(self) -> None:
+        self.weight = None
 
 
 def batches(model: Model) -> list[Any]:
@@ -62,6 +83,25 @@ async def test_an_error_goes_to_the_request_that_caused_it_alone(model: Model) -
     assert answers.pop(2) == (INTERNAL, "ValueError : 13 brings bad luck")
     assert answers == [2, 4, 8, 10, 12, 14, 16]
     assert plane.pool.calls == 0
+    plane.close()
+
+
+@pytest.mark.parametrize("is_batched", [True, False])
+async def test_what_waits_when_its_model_is_unloaded_is_told_so(
+    is_batched: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """503 as for those that come later, not the 500 of a model that has nothing to compute with any more."""
+    model = Unloadable(is_batched)
+    plane = plane_of(model, threads=1)
+    first = asyncio.create_task(ask(plane, 1))
+    await until(lambda: model.is_running)
+    waiting = asyncio.create_task(ask(plane, 2))
+    await until(lambda: plane.pool.calls == 2)
+    await plane.registry.unload("m")
+    model.gate.set()
+    wanted = (FailureKind.NOT_READY, "Model with name m is not ready.")
+    assert (await first, await waiting) == (1, wanted)
+    assert "model raised" not in capsys.readouterr().err
     plane.close()
 
 
