@@ -125,17 +125,19 @@ class Batcher:
         return False
 
     def _answer_here(self, calls: list[Call], rows: int) -> bool:
-        """On the loop's own thread. False where it failed and has to be taken apart elsewhere."""
-        began = time.perf_counter()
+        """On the loop's own thread. False where it failed and has to be taken apart elsewhere.
+
+        The pace is of computing time: a moment in which the machine did something else must not send calls to threads.
+        """
+        began, computed_s = time.perf_counter(), time.thread_time()
         try:
             answers = _counted(self.batching.answer([call.part for call in calls]), len(calls))
         except Exception as error:
             if len(calls) > 1:
                 return False
             answers = [error]
-        seconds = time.perf_counter() - began
-        self._pace.observe(rows, seconds)
-        self._settle(calls, answers, seconds)
+        self._pace.observe(rows, time.thread_time() - computed_s)
+        self._settle(calls, answers, time.perf_counter() - began)
         return True
 
     def _answer_in_thread(self, calls: list[Call], rows: int) -> None:

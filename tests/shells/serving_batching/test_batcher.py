@@ -63,6 +63,20 @@ async def test_a_free_model_adds_no_delay() -> None:
     plane.close()
 
 
+async def test_a_moment_without_a_processor_sends_no_call_to_a_thread() -> None:
+    model = Doubling(is_brief=True)
+    plane = plane_of(model)
+    assert [await ask(plane, 1) for _ in range(2)] == [2, 2]
+    model.batching.gate.clear()
+    release = threading.Timer(0.1, model.batching.gate.set)  # the loop stands still, as in a machine that is busy
+    release.start()
+    assert await ask(plane, 1) == 2
+    model.batching.threads.clear()
+    assert [await ask(plane, 1) for _ in range(5)] == [2] * 5
+    assert model.batching.threads == {"MainThread"}
+    plane.close()
+
+
 async def test_types_never_mix() -> None:
     model = Doubling()
     plane = plane_of(model)
