@@ -36,9 +36,9 @@ def prepare(entry: Entry, request: Request, context: Context) -> tuple[Any, Enco
 
 def decode(request: Request) -> oip.InferRequest:
     """The request in whichever form it came. Raises ``InvalidError`` or ``SchemaError``."""
-    body, headers = request.body, request.headers
-    length = headers.get(oip_binary.HEADER)
-    if length is not None or v1.media_type(headers.get("content-type", "")) == BINARY:
+    body, first = request.body, request.headers.first
+    length = first.get(BINARY_HEADER)
+    if length is not None or v1.media_type(first.get("content-type", "")) == BINARY:
         return oip_binary.decode(body, oip_binary.header_length(length, len(body)))
     return oip.decode_json(body)
 

@@ -52,7 +52,7 @@ def flatten(data: list[Any], name: str) -> list[Any]:
 def check(flat: list[Any], datatype: str, name: str) -> None:
     """Refuse elements that ``datatype`` cannot hold. Whole floats become integers in place. Raises ``InvalidError``."""
     types = set(map(type, flat))
-    if datatype == "FP64" and types <= _NUMBERS:
+    if types <= _NUMBERS and (datatype == "FP64" or (datatype == "FP32" and _is_within(flat, FP32_MAX))):
         return
     name = shown(name)
     if datatype == "BYTES":
@@ -92,6 +92,10 @@ def _make_whole(flat: list[Any], datatype: str, name: str) -> None:
                     f"input {name}: element {place} of data is {value}, which is not {datatype}"
                 )
             flat[place] = int(value)
+
+
+def _is_within(flat: list[Any], most: float) -> bool:
+    return bool(flat) and -most <= min(flat) and max(flat) <= most
 
 
 def _in_range(flat: list[Any], low: float, high: float, datatype: str, name: str) -> None:
