@@ -68,8 +68,7 @@ async def test_a_moment_without_a_processor_sends_no_call_to_a_thread() -> None:
     plane = plane_of(model)
     assert [await ask(plane, 1) for _ in range(2)] == [2, 2]
     model.batching.gate.clear()
-    release = threading.Timer(0.1, model.batching.gate.set)  # the loop stands still, as in a machine that is busy
-    release.start()
+    threading.Timer(0.1, model.batching.gate.set).start()  # the loop stands still, as on a busy machine
     assert await ask(plane, 1) == 2
     model.batching.threads.clear()
     assert [await ask(plane, 1) for _ in range(5)] == [2] * 5
