@@ -35,9 +35,7 @@ class AccessLog(StrEnum):
         return _LEAST[self]
 
     def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
-        """Write the line of one answered request, if this setting wants it."""
-        if reply.status < self.least_status:
-            return
+        """Write the line of one answered request whose status this setting wants."""
         found = _TRACE.match(request.headers.get("traceparent", ""))
         log.info(
             "answered",

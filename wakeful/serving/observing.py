@@ -162,6 +162,8 @@ class Watch:
         duration_s = time.perf_counter() - self._began
         request_id = reply.headers.get("X-Request-Id", "")
         for observer in self._observers:
+            if reply.status < observer.least_status:
+                continue
             try:
                 observer.answered(self._request, reply, request_id, duration_s)
             except Exception as error:
