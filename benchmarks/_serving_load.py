@@ -67,8 +67,11 @@ class _Caller:
             self._poll.modify(self.socket, select.EPOLLIN | (select.EPOLLOUT if rest else 0))
         self._rest = rest
 
-    def flush(self) -> None:
-        self.send(self._rest)
+    def is_answered_after(self, events: int) -> bool:
+        """Do what the poll's ``events`` ask for; whether that ended the answer. Raises as ``is_answered``."""
+        if events & select.EPOLLOUT:
+            self.send(self._rest)
+        return bool(events & (select.EPOLLIN | GONE)) and self.is_answered()
 
     def is_answered(self) -> bool:
         """Read what came; whether it ends the answer. Raises ``RuntimeError`` for any answer but 200."""
@@ -144,9 +147,7 @@ def _saturated(
     while now() < began + seconds:
         for number, events in poll.poll(0.05):
             caller = by_number[number]
-            if events & select.EPOLLOUT:
-                caller.flush()
-            if events & (select.EPOLLIN | GONE) and caller.is_answered():
+            if caller.is_answered_after(events):
                 moment = now()
                 latencies_s.append(caller.answered(moment))
                 caller.ask(moment)
@@ -164,8 +165,6 @@ def _paced(
             sent += 1
         for number, events in poll.poll(0):
             caller = by_number[number]
-            if events & select.EPOLLOUT:
-                caller.flush()
-            if events & (select.EPOLLIN | GONE) and caller.is_answered():
+            if caller.is_answered_after(events):
                 found.latencies_s.append(caller.answered(time.perf_counter()))
     found.latencies_s += [now - due for caller in callers for due in caller.due]
