@@ -19,7 +19,7 @@ from imagebuild.foundation import Foundation
 from imagebuild.steps import ImageError, answers, run
 
 MOST_LAYERS = 400  # of all builds ever: some 35 a full build, mostly small; about 6 GB
-OFFLINE = "--no-index --find-links /wheels --no-build-isolation"
+OFFLINE = "--no-index --find-links /wheels"
 PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
 

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+TOOLS = "requirements/images/build-tools.txt"
 TITLE = re.compile(r'org\.opencontainers\.image\.title="wakeful/([a-z0-9-]+)"')
 GLOB = re.compile(r"[*?\[]")
 
@@ -30,6 +31,13 @@ class Containerfile:
     path: Path
     sources: tuple[str, ...]
     requirements: str
+    tools: str | None = None
+    """The lock of what builds packages that come as source; None where all are wheels."""
+
+    @property
+    def locks(self) -> list[str]:
+        """Every lock that the build installs from."""
+        return [self.requirements, *([self.tools] if self.tools else [])]
 
 
 def parse(text: str, path: Path) -> Containerfile:
@@ -44,10 +52,11 @@ def parse(text: str, path: Path) -> Containerfile:
     found = TITLE.search(text)
     if found is None:
         raise ContainerfileError(f'{path}: no label org.opencontainers.image.title="wakeful/NAME"')
-    locks = [source for source in sources if source.startswith("requirements/")]
+    tools = TOOLS if TOOLS in sources else None
+    locks = [source for source in sources if source.startswith("requirements/") and source != tools]
     if len(locks) != 1:
         raise ContainerfileError(f"{path}: it copies {len(locks)} files of requirements/, and one is needed")
-    return Containerfile(found[1], path, tuple(sources), locks[0])
+    return Containerfile(found[1], path, tuple(sources), locks[0], tools)
 
 
 def instructions(text: str) -> list[str]:

@@ -11,8 +11,19 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from imagebuild import containerfile, wheels
+
 FOLDER = Path("hack/images.d")
 PREPARE = " && python3.11 /build/{} /build/venv/lib/python3.11/site-packages /build/app \\\n"
+# Only where a package of the lock comes as source: a wheel is made of it, as it holds what the source says (its licence).
+TOOLS = {
+    "COPY_TOOLS": f"COPY {containerfile.TOOLS} /build/build-tools.txt\n",
+    "INSTALL_TOOLS": (
+        " && /build/venv/bin/pip install ${PIP_OPTIONS} --disable-pip-version-check --no-cache-dir --no-deps --require-hashes \\\n"
+        "      -r /build/build-tools.txt \\\n"
+    ),
+    "WITH_TOOLS": " --use-pep517 --no-build-isolation",
+}
 
 
 def render(root: Path) -> dict[Path, str]:
@@ -22,6 +33,8 @@ def render(root: Path) -> dict[Path, str]:
     rendered = {}
     for name, table in tables.items():
         program = table.get("program", name)
+        lock = (root / "requirements/images" / f"{name}.txt").read_text()
+        is_from_source = any(pin.is_source for pin in wheels.pins(lock))
         words = {
             "NAME": name,
             "PROGRAM": program,
@@ -33,6 +46,7 @@ def render(root: Path) -> dict[Path, str]:
                 str(FOLDER / script) for script in ("rootfs.py", *table.get("prepared_by", []))
             ),
             "PREPARE": "".join(PREPARE.format(script) for script in table.get("prepared_by", [])),
+            **{word: text if is_from_source else "" for word, text in TOOLS.items()},
         }
         text = template
         for word, value in words.items():

@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagebuild.steps import Steps, run
 
-# Pure Python that no index has a wheel of: built inside the build, by the setuptools that Python brings.
+# Pure Python that no index has a wheel of: built inside the build, by the setuptools of containerfile.TOOLS.
 SOURCE_ONLY = {"lime"}
 WAYS = {
     False: ("--only-binary=:all:", "--python-version=3.11", "--implementation=cp"),
@@ -25,11 +26,12 @@ WAYS = {
 }
 
 
-def fetch(lock: Path, cache: Path, log: Path, steps: Steps) -> Path:
-    """The folder that holds every wheel that ``lock`` names; only missing ones are asked for. Raises ImageError."""
+def fetch(locks: Sequence[Path], cache: Path, log: Path, steps: Steps) -> Path:
+    """The folder that holds every wheel that ``locks`` name; only missing ones are asked for. Raises ImageError."""
     folder = cache / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [pin for pin in pins(lock.read_text()) if not any(folder.glob(pin.pattern))]
+    wanted_pins = [pin for lock in locks for pin in pins(lock.read_text())]
+    missing = [pin for pin in wanted_pins if not any(folder.glob(pin.pattern))]
     if not missing:
         return folder
     wanted = cache / "missing.txt"
@@ -43,7 +45,7 @@ def fetch(lock: Path, cache: Path, log: Path, steps: Steps) -> Path:
             run([*command, *kind], log)
     for wheel in partial.iterdir():
         wheel.replace(folder / wheel.name)
-    steps.done(f"fetched {len(missing)} packages of {lock.name}")
+    steps.done(f"fetched {len(missing)} packages of {locks[0].name}")
     return folder
 
 

@@ -102,6 +102,12 @@ def test_has_no_shell_and_no_package_manager(image: Unpacked) -> None:
     assert {path.name for path in (image.root / "usr/bin").iterdir()} == {"python", "python3", "python3.11"}
 
 
+def test_what_built_and_installed_packages_is_gone(image: Unpacked) -> None:
+    names = {path.name.split("-")[0] for path in site_of(image).iterdir()}
+    assert names & {"pip", "setuptools", "pkg_resources", "_distutils_hack", "wheel"} == set()
+    assert "prometheus_client" in names or "minio" in names
+
+
 def test_nobody_but_root_may_change_a_file(image: Unpacked) -> None:
     found = []
     for path in [*image.root.rglob("*")]:
@@ -164,9 +170,8 @@ def test_every_package_brings_its_licence(image: Unpacked) -> None:
     assert (image.root / "licenses/wakeful/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
-# Their wheels hold no licence text; the licence is named in their metadata only. LIME has one in its source, which the old
-# way of installing (no `wheel` in the build) leaves out: to be mended in the build.
-WITHOUT_LICENCE_FILE = {"flatbuffers", "lime", "tokenizers", "xgboost-cpu"}
+# Their wheels hold no licence text; the licence is named in their metadata only.
+WITHOUT_LICENCE_FILE = {"flatbuffers", "tokenizers", "xgboost-cpu"}
 
 
 def test_every_debian_package_brings_its_record_and_copyright(image: Unpacked) -> None:

@@ -79,6 +79,19 @@ def test_installs_only_pinned_and_hashed_packages(image: Containerfile) -> None:
 
 
 @each_image
+def test_brings_what_builds_packages_where_one_comes_as_source(image: Containerfile) -> None:
+    """With Python's own old setuptools pip falls back to a way of installing that leaves the licence's text out."""
+    has_source = any(pin.is_source for pin in wheels.pins((ROOT / image.requirements).read_text()))
+    assert has_source == (image.tools is not None)
+    assert has_source == ("--use-pep517 --no-build-isolation" in (ROOT / image.path).read_text())
+    if image.tools:
+        tools, runtime = (
+            versions((ROOT / lock).read_text()) for lock in (image.tools, "requirements/runtime.txt")
+        )
+        assert tools == {"setuptools": runtime["setuptools"]}
+
+
+@each_image
 def test_lock_agrees_with_the_one_that_its_tests_run_in(image: Containerfile) -> None:
     runtime = versions((ROOT / "requirements/runtime.txt").read_text())
     if image.name in TESTED_IN:

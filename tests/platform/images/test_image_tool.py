@@ -90,6 +90,13 @@ def test_refuses_a_file_without_a_name() -> None:
         containerfile.parse(TEXT.replace("wakeful/a", "other"), Path("app/Containerfile"))
 
 
+def test_what_builds_a_package_that_comes_as_source_has_a_lock_of_its_own(tree: Path) -> None:
+    tools = "requirements/images/build-tools.txt"
+    image = containerfile.parse(f"{TEXT}\nCOPY {tools} /build/\n", Path("app/Containerfile"))
+    assert image.locks == ["requirements/a.txt", tools]
+    assert only(tree).locks == ["requirements/a.txt"]
+
+
 def test_key_follows_what_is_copied_and_nothing_else(tree: Path) -> None:
     image = only(tree)
     first = keys.key_of(image, tree, "1.0")
