@@ -95,6 +95,8 @@ class VllmModel(OpenAIModel):
 
     async def load(self) -> None:
         """Start vLLM and wait until it answers. Raises ``LoadError`` with its last words."""
+        if self._process is not None:  # two at once would need twice the memory
+            raise LoadError("vLLM is not loaded anew while it runs: unload the model first")
         options = self._flags.settings
         program = process.program(options.vllm_command, self._environ)
         self._process = process.VllmProcess()

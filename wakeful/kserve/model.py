@@ -7,6 +7,7 @@ that status. Invariant: a stage that the user did not write is not called.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
@@ -118,6 +119,7 @@ class Served(serving_model.Model):
     def __init__(self, inner: Model) -> None:
         super().__init__(inner.name)
         self.inner = inner
+        self._has_loaded = False
         stages = vars(self)
         stages["preprocess"] = _stage(inner, "preprocess", self._received, None)
         stages["predict"] = _stage(inner, "predict", None, None)
@@ -130,13 +132,23 @@ class Served(serving_model.Model):
     async def _load(self) -> bool:
         inner = self.inner
         inner.predictor = self.predictor
-        if not inner.ready:
-            result = inner.load()
+        before = dict(vars(inner))
+        try:
+            if self._has_loaded:  # by request: loaded anew, in a thread, as others are served meanwhile
+                inner.ready = False
+                result = await asyncio.to_thread(inner.load)
+            else:
+                result = inner.ready or inner.load()
             if inspect.isawaitable(result):
                 await result
-        if not inner.ready:
-            raise LoadError(f"model {self.name}: load() did not set ready to True")
+            if not inner.ready:
+                raise LoadError(f"model {self.name}: load() did not set ready to True")
+        except BaseException:
+            vars(inner).clear()
+            vars(inner).update(before)
+            raise
         inner.start()
+        self._has_loaded = True
         return True
 
     def unload(self) -> Any:

@@ -15,16 +15,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.protocol.oip import InferResponse
 from wakeful.core.scaling.batch import Waiting
 from wakeful.kit import logs
+from wakeful.serving import streams
 from wakeful.serving.metrics import Metrics
 from wakeful.serving.model import Context
 from wakeful.serving.parts import Part
 from wakeful.serving.pool import Pool
+from wakeful.serving.registry import Entry
 
 log = logs.get("serving")
 Done = Callable[[Any], None]
 """Gets what the model answered, or the ``FailureError``."""
+WHOLE = frozenset({dict, InferResponse, FailureError, str, bytes})
+"""Answers that are certainly no stream."""
 
 
 class Call(Waiting):
@@ -32,6 +37,7 @@ class Call(Waiting):
 
     __slots__ = (
         "_deadlines",
+        "_gate",
         "_pool",
         "context",
         "done",
@@ -48,7 +54,7 @@ class Call(Waiting):
 
     def __init__(
         self,
-        model: str,
+        entry: Entry,
         payload: Any,
         context: Context,
         done: Done,
@@ -56,7 +62,7 @@ class Call(Waiting):
         bounds: Bounds,
     ) -> None:
         super().__init__(1, None, *times)
-        self.model = model
+        self.model = entry.model.name
         self.payload = payload
         self.context = context
         self.done = done
@@ -66,14 +72,18 @@ class Call(Waiting):
         self.on_leave: Callable[[Call], object] | None = None
         """What to undo when the call ends before its model has answered."""
         self._pool = bounds.pool
+        self._gate = entry.gate
+        self._gate.under_way += 1
         self._deadlines = bounds.deadlines
         self._deadlines.add(self)
 
     def finish(self, outcome: Any) -> None:
         """End the call with an answer or a ``FailureError``; nothing where it has ended already."""
         if not self.is_ended:
+            if outcome.__class__ not in WHOLE and streams.is_stream(outcome):
+                self._gate.follow(outcome)
             self._end()
-            self._tell(outcome)
+            self.tell(outcome)
 
     def cancel(self) -> None:
         """End the call without an answer: its caller has gone."""
@@ -84,15 +94,16 @@ class Call(Waiting):
         """End the call because its deadline has passed."""
         if not self.is_ended:
             self._leave()
-            self._tell(FailureError(FailureKind.DEADLINE, sentence))
+            self.tell(FailureError(FailureKind.DEADLINE, sentence))
 
     def release(self) -> None:
         """The thread that worked on the call has let go of it."""
         self.is_held = False
         if self.is_ended:
-            self._pool.leave()
+            self._gone()
 
-    def _tell(self, outcome: Any) -> None:
+    def tell(self, outcome: Any) -> None:
+        """Give the caller its answer; ``finish`` does it once the call has ended."""
         try:
             self.done(outcome)
         except Exception as error:  # an edge's mistake must not cost the other calls of a batch their answers
@@ -107,7 +118,11 @@ class Call(Waiting):
         self.is_ended = True
         self._deadlines.discard(self)
         if not self.is_held:
-            self._pool.leave()
+            self._gone()
+
+    def _gone(self) -> None:
+        self._pool.leave()
+        self._gate.leave()
 
 
 class Deadlines:

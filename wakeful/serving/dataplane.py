@@ -62,7 +62,6 @@ class DataPlane:
         Raises ``FailureError`` where it is refused at once: no place is free, the payload has no form that the model
         takes, or one that batches finds it wrong. ``cancel`` the call when its caller has gone.
         """
-        name = entry.model.name
         if entry.model.takes != "either":
             payload = translation.payload_for(entry.model, payload)
         now = asyncio.get_running_loop().time()
@@ -70,18 +69,43 @@ class DataPlane:
         if context.deadline is not None and context.deadline < deadline:
             deadline = context.deadline
         self.pool.enter()
-        call = Call(name, payload, context, done, (now, deadline), self._bounds)
+        call = Call(entry, payload, context, done, (now, deadline), self._bounds)
+        if entry.gate.is_closed:
+            self._hold(call, entry, verb)
+        else:
+            self._begin(call, entry, verb)
+        return call
+
+    def _hold(self, call: Call, entry: Entry, verb: Verb) -> None:
+        """Let ``call`` wait for a reload. Raises ``FailureError`` where its model is unloaded, the call ended."""
+        try:
+            self.registry.ready(call.model)
+        except FailureError:
+            call.cancel()
+            raise
+        call.on_leave = entry.gate.let_go
+
+        def begin() -> None:
+            call.on_leave = None
+            try:
+                self._begin(call, entry, verb)
+            except FailureError as failure:  # ``submit`` has returned: the call, ended already, is told here
+                call.cancel()
+                call.tell(failure)
+
+        entry.gate.hold(call, begin)
+
+    def _begin(self, call: Call, entry: Entry, verb: Verb) -> None:
         stages = entry.predict if verb == "predict" else entry.explain
         batcher = self._batcher(entry) if verb == "predict" else None
         if batcher is not None:
             if len(stages) == 1:
                 self._join(batcher, call)
-                return call
+                return
         elif not any(stage.is_async for stage in stages):
             self._start_sync(call, stages)
-            return call
-        self._start_task(call, batcher, stages)
-        return call
+            return
+        self._start_task(call, entry, batcher, stages)
 
     async def call(self, entry: Entry, verb: Verb, payload: Any, context: Context) -> Any:
         """What the model answers to ``payload``. Raises ``FailureError`` (overloaded, deadline, internal, the model's)."""
@@ -153,19 +177,23 @@ class DataPlane:
 
         return settle
 
-    def _start_task(self, call: Call, batcher: Batcher | None, stages: tuple[Stage, ...]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run_stages(call, batcher, stages))
+    def _start_task(
+        self, call: Call, entry: Entry, batcher: Batcher | None, stages: tuple[Stage, ...]
+    ) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_stages(call, entry, batcher, stages))
         self._tasks[call] = task
         task.add_done_callback(lambda _task: self._tasks.pop(call))
         call.on_leave = lambda _call: task.cancel()
 
-    async def _run_stages(self, call: Call, batcher: Batcher | None, stages: tuple[Stage, ...]) -> None:
+    async def _run_stages(
+        self, call: Call, entry: Entry, batcher: Batcher | None, stages: tuple[Stage, ...]
+    ) -> None:
         """The stages of a call that has async ones, or a batch among others, one after the other."""
         payload = call.payload
         try:
             for stage in stages:
                 if stage.name == "predict" and batcher is not None:
-                    payload = await self._in_batch(call, batcher, payload)
+                    payload = await self._in_batch(call, entry, batcher, payload)
                 elif stage.is_async:
                     began = time.perf_counter()
                     payload = await stage.call(payload, call.context)
@@ -195,12 +223,12 @@ class DataPlane:
         finally:
             job.is_unwanted = True
 
-    async def _in_batch(self, call: Call, batcher: Batcher, payload: Any) -> Any:
+    async def _in_batch(self, call: Call, entry: Entry, batcher: Batcher, payload: Any) -> Any:
         """The batch's answer, under a place and a deadline of its own that end with those of ``call``."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.pool.calls += 1  # this call has been admitted already
         times = (call.arrived, call.deadline)
-        inner = Call(call.model, payload, call.context, partial(_tell, future), times, self._bounds)
+        inner = Call(entry, payload, call.context, partial(_tell, future), times, self._bounds)
         try:
             self._join(batcher, inner)
             return await future

@@ -8,6 +8,7 @@ Invariant: every readiness answer is 503 from the moment the server drains.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ class Meta:
         self._registry = registry
         self._startup = startup
         self._has_repository = has_repository
+        self._changes: set[asyncio.Task[None]] = set()
 
     async def answer(self, route: Route) -> dict[str, Any] | list[Any]:
         """The JSON value for a route that is not inference. Raises ``FailureError``."""
@@ -91,15 +93,22 @@ class Meta:
                 FailureKind.UNSUPPORTED,
                 "loading and unloading by request is off: start with --enable_repository=true",
             )
-        name = self._registry.entry(route.model).model.name
-        if route.kind is Kind.V2_UNLOAD:
-            await self._registry.unload(name)
-            return {"name": name, "unload": True}
+        registry = self._registry
+        name = registry.entry(route.model).model.name
+        is_load = route.kind is Kind.V2_LOAD
+        change = (
+            registry.load(name, in_thread=True, drain_s=registry.drain_s)
+            if is_load
+            else registry.unload(name, drain_s=registry.drain_s)
+        )
+        task = asyncio.create_task(change)  # once begun it ends, whether or not the caller waits
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
         try:
-            await self._registry.load(name, in_thread=True)
+            await asyncio.shield(task)
         except LoadError as error:
             raise FailureError(FailureKind.UNAVAILABLE, str(error)) from error
-        return {"name": name, "load": True}
+        return {"name": name, "load" if is_load else "unload": True}
 
 
 def _index_state(state: State) -> str:

@@ -4,7 +4,8 @@
 ``ready``. Left out: where models come from (the runtime's business). Calls are prepared once, at registration: which
 stages are overridden, which are ``async``, which take a context.
 
-Invariant: ``ready`` returns a model only while it is loaded; ``names`` keeps the order of registration.
+Invariant: ``ready`` returns a model only while it is loaded; ``names`` keeps the order of registration; a loaded model
+is loaded anew and unloaded (within the drain time) only when no call is with it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.problem import SHOWN_CHARACTERS
+from wakeful.serving.gate import Gate
 from wakeful.serving.model import LoadError, Model
 
 STAGES = ("preprocess", "predict", "explain", "postprocess")
@@ -50,6 +52,10 @@ class Entry:
     explain: tuple[Stage, ...]
     state: State = State.UNLOADED
     cause: str = ""
+    gate: Gate = field(default_factory=Gate)
+    """Closed while it is loaded anew, and when it was unloaded."""
+    change: str = ""
+    """What is being done to it: loading or unloading."""
     loads: int = 0
     """How often it was loaded: another model may be behind the name since."""
 
@@ -61,6 +67,8 @@ class Registry:
         self._entries: dict[str, Entry] = {}
         self.follows_predictor = False
         """Whether readiness asks the predictors too."""
+        self.drain_s = 20.0
+        """How long loading anew and unloading by request wait for the calls that a model has."""
         for model in models:
             if model.name in self._entries:
                 raise LoadError(f"two models are called {model.name}: give each its own name")
@@ -104,36 +112,90 @@ class Registry:
         states = {entry.state for entry in self._entries.values()} - {State.UNLOADED}
         return states == {State.READY}
 
-    async def load(self, name: str, in_thread: bool = False) -> None:
+    async def load(self, name: str, in_thread: bool = False, drain_s: float = 0.0) -> None:
         """Load a model. Raises ``LoadError`` with one sentence, whatever the model raised.
 
-        At start-up on the loop's own thread, which has nothing else to do; ``in_thread`` while requests are served.
+        At start-up on the loop's own thread, which has nothing else to do; ``in_thread`` while requests are served. One
+        that is loaded already answers what it has, at most ``drain_s``; what comes meanwhile waits for the new one. Where
+        that cannot be loaded, the old one answers on.
         """
         entry = self.entry(name)
-        if entry.state is State.LOADING:
-            raise LoadError(f"model {name} is being loaded already")
-        entry.state, entry.cause = State.LOADING, ""
+        _begin(entry, "loading")
         try:
-            result = await asyncio.to_thread(entry.model.load) if in_thread else entry.model.load()
-            if inspect.isawaitable(result):
-                result = await result
-            if result is False:
-                raise LoadError(f"model {name}: load() returned False")
-        except (Exception, asyncio.CancelledError) as error:
-            entry.state, entry.cause = State.FAILED, _sentence(name, error)
-            if isinstance(error, LoadError | asyncio.CancelledError):
-                raise
-            raise LoadError(entry.cause) from error
+            if entry.state is State.READY:
+                await _reload(entry, in_thread, drain_s)
+            else:
+                entry.state, entry.cause = State.LOADING, ""
+                await _load(entry, in_thread)
+        except (LoadError, asyncio.CancelledError) as error:
+            if entry.state is not State.READY:
+                entry.state, entry.cause = State.FAILED, _sentence(name, error)
+            raise
+        finally:
+            entry.change = ""
         entry.state = State.READY
         entry.loads += 1
+        if entry.gate.is_closed:
+            entry.gate.open()
 
-    async def unload(self, name: str) -> None:
-        """Take a model out of service, then let it free what it holds."""
+    async def unload(self, name: str, drain_s: float = 0.0) -> None:
+        """Take a model out of service, let it answer what it has, at most ``drain_s``, then free what it holds.
+
+        Raises ``LoadError`` while it is being loaded or unloaded.
+        """
         entry = self.entry(name)
+        if drain_s:
+            _begin(entry, "unloading")
         entry.state = State.UNLOADED
-        result = entry.model.unload()
+        entry.gate.close()
+        try:
+            if drain_s:
+                await entry.gate.empty(drain_s)
+            result = entry.model.unload()
+            if inspect.isawaitable(result):
+                await result
+        finally:
+            entry.change = ""
+
+
+def _begin(entry: Entry, change: str) -> None:
+    if entry.change:
+        raise LoadError(f"model {entry.model.name} is {entry.change} already: try again later")
+    entry.change = change
+
+
+async def _load(entry: Entry, in_thread: bool) -> None:
+    """Have the model load. Raises ``LoadError``."""
+    name = entry.model.name
+    try:
+        result = await asyncio.to_thread(entry.model.load) if in_thread else entry.model.load()
         if inspect.isawaitable(result):
-            await result
+            result = await result
+        if result is False:
+            raise LoadError(f"model {name}: load() returned False")
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(_sentence(name, error)) from error
+
+
+async def _reload(entry: Entry, in_thread: bool, drain_s: float) -> None:
+    """Load a model anew between two calls of it. Raises ``LoadError``, the model as it was."""
+    name, gate, before = entry.model.name, entry.gate, dict(vars(entry.model))
+    gate.close()
+    try:
+        if not await gate.empty(drain_s):
+            raise LoadError(
+                f"model {name} still answers {gate.busy} requests after {drain_s:g} s: try again later"
+            )
+        await _load(entry, in_thread)
+    except (LoadError, asyncio.CancelledError) as error:
+        vars(entry.model).clear()
+        vars(entry.model).update(before)
+        gate.open()
+        if isinstance(error, LoadError):
+            raise LoadError(f"{error}; the model that was loaded before answers on") from error
+        raise
 
 
 def _sentence(name: str, error: BaseException) -> str:

@@ -49,6 +49,7 @@ class Server:
 
     def __init__(self, models: Sequence[Model], options: Settings, environ: Mapping[str, str]) -> None:
         self.registry = Registry(models)
+        self.registry.drain_s = options.drain_s
         self.startup = startup.Startup(startup.started_at(environ))
         self.pool = Pool(options.max_threads, options.max_queue)
         self._options = options
