@@ -109,10 +109,13 @@ def _groups(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def command(flags: Flags, program: str, socket: str) -> list[str]:
-    """The command line of vLLM. Its own drain is short: this server's comes first, and asks nothing of it after."""
+def command(flags: Flags, program: Sequence[str], socket: str, *, can_compile: bool = True) -> list[str]:
+    """The command line of vLLM. Its own drain is short: this server's comes first, and asks nothing of it after.
+
+    Without a compiler for C++ it is told not to compile; flags of the user's come later and win.
+    """
     own = [
-        program,
+        *program,
         "serve",
         flags.settings.model_dir,
         "--served-model-name",
@@ -126,4 +129,6 @@ def command(flags: Flags, program: str, socket: str) -> list[str]:
     ]
     if flags.settings.trust_remote_code:
         own.append("--trust-remote-code")
+    if not can_compile:
+        own.append("--enforce-eager")
     return [*own, *flags.engine]

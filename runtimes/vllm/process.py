@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import importlib.util
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from wakeful.kit import logs
 from wakeful.serving.model import LoadError
 
 PR_SET_PDEATHSIG = 1
+MODULE = "vllm.entrypoints.cli.main"
 KEPT_LINES = 60
 LINE_BYTES = 64 * 1024
 STOP_S = 8.0
@@ -42,23 +44,36 @@ SET = {
 }
 """No reports to anybody, no port beyond loopback, none of the routes that put an engine to sleep or load adapters."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+NOT_COMPILED = {"TORCH_COMPILE_DISABLE": "1"}
+"""vLLM compiles single functions even with --enforce-eager (log probabilities): without a compiler they run as they are."""
 REMOVED = ("VLLM_API_KEY", "VLLM_PLUGINS", "WAKEFUL_TERMINATION_LOG")
 
 log = logs.get("vllm")
 
 
-def program(configured: str, environ: Mapping[str, str]) -> str:
-    """The ``vllm`` to run: the one named, beside this Python, on PATH, or of ``.venv-llm``. Raises ``LoadError``."""
+def program(configured: str, environ: Mapping[str, str]) -> list[str]:
+    """The words that run ``vllm``: the one named, beside this Python, on PATH, its module, or of ``.venv-llm``.
+
+    Our image has the module and no programs but Python. Raises ``LoadError``.
+    """
     beside = Path(sys.executable).parent / "vllm"
     apart = places.environment(environ) / "bin" / "vllm"
     found = configured or (
         str(beside) if beside.exists() else shutil.which("vllm", path=environ.get("PATH", ""))
     )
-    if not found and apart.exists():
-        found = str(apart)
-    if not found:
-        raise LoadError(f"the program vllm is not here: {places.ADVICE}")
-    return found
+    if found:
+        return [found]
+    if importlib.util.find_spec("vllm") is not None:
+        return [sys.executable, "-P", "-m", MODULE]
+    if apart.exists():
+        return [str(apart)]
+    raise LoadError(f"the program vllm is not here: {places.ADVICE}")
+
+
+def can_compile(environ: Mapping[str, str]) -> bool:
+    """Whether torch would find a compiler for C++ where ``environ`` holds."""
+    wanted = environ.get("CXX") or "g++"
+    return shutil.which(wanted, path=environ.get("PATH", "")) is not None
 
 
 def environment(environ: Mapping[str, str], model_dir: str) -> dict[str, str]:
@@ -66,6 +81,8 @@ def environment(environ: Mapping[str, str], model_dir: str) -> dict[str, str]:
     made = {name: value for name, value in environ.items() if name not in REMOVED} | SET
     if Path(model_dir).is_dir():
         made |= OFFLINE
+    if not can_compile(environ):
+        made |= NOT_COMPILED
     return made
 
 

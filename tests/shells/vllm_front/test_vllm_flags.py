@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_kserves_command_line_is_understood() -> None:
     )
     assert (parsed.settings.http_port, parsed.settings.model_name) == (8080, "m")
     assert parsed.settings.drain_s == 50
-    made = flags.command(parsed, "vllm", "/s")
+    made = flags.command(parsed, ["vllm"], "/s")
     assert made[:3] == ["vllm", "serve", "/mnt/models"]
     assert made[made.index("--max-model-len") :] == [
         "--max-model-len", "128", "--enable-auto-tool-choice", "--lora-modules", "a=/x", "b=/y",
@@ -45,7 +46,7 @@ def test_the_model_may_stand_alone_and_have_several_names() -> None:
         "a",
         ("b",),
     )
-    assert "--trust-remote-code" in flags.command(parsed, "vllm", "/s")
+    assert "--trust-remote-code" in flags.command(parsed, ["vllm"], "/s")
 
 
 @pytest.mark.parametrize("name", sorted(flags.REFUSED))
@@ -70,8 +71,35 @@ def test_the_program_is_found_or_its_absence_is_one_sentence(tmp_path: Path) -> 
         process.program("", environ)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "vllm").touch()
-    assert process.program("", environ) == str(tmp_path / "bin" / "vllm")
-    assert process.program("/my/vllm", environ) == "/my/vllm"
+    assert process.program("", environ) == [str(tmp_path / "bin" / "vllm")]
+    assert process.program("/my/vllm", environ) == ["/my/vllm"]
+
+
+def test_a_module_beside_is_the_program_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in our image, whose only program is Python."""
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    made = process.program("", {"PATH": "", "WAKEFUL_LLM_ENV": str(tmp_path)})
+    assert made == [sys.executable, "-P", "-m", "vllm.entrypoints.cli.main"]
+
+
+def test_nothing_is_compiled_where_there_is_no_compiler(tmp_path: Path) -> None:
+    compiler = tmp_path / "g++"
+    compiler.touch(mode=0o755)
+    parsed = flags.parse(["--model=/m", "--no-enforce-eager"])
+    for environ, can in (
+        ({"PATH": ""}, False),
+        ({"PATH": str(tmp_path)}, True),
+        ({"PATH": "", "CXX": str(compiler)}, True),
+    ):
+        assert process.can_compile(environ) == can
+        assert ("TORCH_COMPILE_DISABLE" in process.environment(environ, "/no/such/folder")) != can
+        made = flags.command(parsed, ["vllm"], "/s", can_compile=can)
+        assert ("--enforce-eager" in made) != can
+        assert made[-1] == "--no-enforce-eager"
 
 
 def test_kserves_hugging_face_flags_in_vllms_words() -> None:
