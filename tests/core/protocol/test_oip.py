@@ -175,6 +175,42 @@ def test_fp16_output_needs_binary() -> None:
         oip.encode_json(response(), [oip.Tensor("h", (1,), "FP16", [1.0])])
 
 
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ([2, 2, 2], [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ([8], [[1, 2, 3, 4], [5, 6, 7, 8]]),
+        ([1, 8], [[[1, 2, 3, 4, 5, 6, 7, 8]]]),
+        ([2, 1, 4], [[1, 2, 3, 4], [5, 6, 7, 8]]),
+    ],
+    ids=str,
+)
+def test_levels_of_nested_data_may_be_joined_and_split(shape: list[int], data: list[Any]) -> None:
+    assert oip.decode_json(body(shape=shape, data=data)).inputs[0].data == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        ([2, 3], [[1, 2], [3, 4], [5, 6]]),
+        ([3, 2, 1], [[1, 2, 3], [4, 5, 6]]),
+        ([2, 2, 3], [[[1, 2], [3, 4], [5, 6]], [[1, 2], [3, 4], [5, 6]]]),
+    ],
+    ids=str,
+)
+def test_data_nested_across_its_shape_is_refused(shape: list[int], data: list[Any]) -> None:
+    with pytest.raises(InvalidError, match=r"data is nested as \[.*\], not as its shape"):
+        oip.decode_json(body(shape=shape, data=data))
+
+
+def test_the_ends_of_fp32_are_fp32() -> None:
+    """As anybody writes them: the shortest text that reads as FP32's maximum is a double just over it."""
+    ends = oip.decode_json(body(datatype="FP32", data=[3.4028235e38, -3.4028235e38, 1, 2])).inputs[0]
+    assert np.array(ends.data, "<f4").tolist()[:2] == [float(np.finfo("<f4").max), float(np.finfo("<f4").min)]
+    with pytest.raises(InvalidError, match="outside FP32"):
+        oip.decode_json(body(datatype="FP32", data=[3.4028236e38, 1, 2, 3]))
+
+
 RANGES = {"UINT8": (0, 255), "INT64": (-(2**63), 2**63 - 1), "UINT64": (0, 2**64 - 1)}
 
 

@@ -278,7 +278,7 @@ def complete_json(tensor: Tensor) -> None:
         )
     flat: list[Any] = tensor.data
     if flat and type(flat[0]) is list:
-        flat = oip_elements.flatten(flat, shown(tensor.name))
+        flat = oip_elements.flatten(flat, shown(tensor.name), tensor.shape)
     if len(flat) != tensor.size:
         raise InvalidError(
             f"input {shown(tensor.name)}: shape {shown(list(tensor.shape))} holds {tensor.size} elements, "

@@ -10,7 +10,10 @@ Invariant: a list that passes ``check`` converts to its numpy type without overf
 
 from __future__ import annotations
 
-from itertools import chain
+import math
+import operator
+from collections.abc import Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 from wakeful.core.errors import InvalidError
@@ -26,15 +29,21 @@ INTEGER_RANGES = {
     "INT32": (-(2**31), 2**31 - 1),
     "INT64": (-(2**63), 2**63 - 1),
 }
-FP32_MAX = 3.4028234663852886e38
+FP32_MAX = 3.4028235677973362e38
+"""The largest double that is a finite FP32 once rounded: the shortest text of FP32's own maximum, 3.4028235e38, is over it."""
 _NAN = float("nan")
 _NUMBERS = {int, float}
 
 
-def flatten(data: list[Any], name: str) -> list[Any]:
-    """The elements of nested lists, row by row. Raises ``InvalidError`` where rows differ in length or depth."""
+def flatten(data: list[Any], name: str, shape: Sequence[int] | None = None) -> list[Any]:
+    """The elements of nested lists, row by row.
+
+    Raises ``InvalidError`` where rows differ in length or depth, or (where ``shape`` is given) are cut otherwise: [3, 2] nested is
+    no [2, 3], though both hold six. Levels may be joined or split: [2, 4] nested is a [2, 2, 2].
+    """
     level = data
     depth = 1
+    nested = [len(data)]
     while level and type(level[0]) is list:
         width = len(level[0])
         for place, row in enumerate(level):
@@ -46,7 +55,19 @@ def flatten(data: list[Any], name: str) -> list[Any]:
                 )
         level = list(chain.from_iterable(level))
         depth += 1
+        nested.append(width)
+    if shape is not None and len(level) == math.prod(shape):
+        given, wanted = _blocks(nested), _blocks(shape)
+        if not (given <= wanted or wanted <= given):
+            raise InvalidError(
+                f"input {name}: data is nested as {shown(nested)}, not as its shape {list(shape)}"
+            )
     return level
+
+
+def _blocks(shape: Sequence[int]) -> set[int]:
+    """How many elements a step along each dimension passes: what a shape says of the order, whatever its ones."""
+    return set(accumulate(reversed(shape), operator.mul)) - {1}
 
 
 def check(flat: list[Any], datatype: str, name: str) -> None:
