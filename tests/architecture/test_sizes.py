@@ -75,3 +75,10 @@ def test_every_module_says_what_it_is_for() -> None:
         if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+
+
+def test_nothing_is_imported_from_a_conftest_by_that_name() -> None:
+    """Each folder has one: which of them ``conftest`` is depends on what else pytest was asked for. Use ``*_rig``."""
+    named = "conftest"
+    found = [relative(path) for path in TESTS if f"\nfrom {named} import" in path.read_text()]
+    assert found == []

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Running, serving
 
+from tests.llm.conftest import ROOT, Running, serving
 from wakeful import InferenceClient, UpstreamError
 
 PYTHON = ROOT / ".venv-llm" / "bin" / "python"

@@ -7,14 +7,13 @@ embedded API server is started alone (no node, no controllers of ours), as its o
 from __future__ import annotations
 
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster_api import KUBECONFIG, Api, Define, Obj, eventually, read
 from cluster_objects import definition
+from embedded_server import start_server, stop_server
 
 
 @pytest.fixture(scope="session")
@@ -30,27 +29,6 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     process = start_server(folder)
     yield folder / "kubeconfig", folder
     stop_server(process, folder)
-
-
-def start_server(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the embedded server and wait until it serves."""
-    command = [sys.executable, "-m", "standalone.apiserver", "--data-dir", str(folder), "--port", "0"]
-    path = folder / "stderr.log"
-    with path.open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
-
-    def serves() -> bool:
-        assert process.poll() is None, path.read_text()
-        return '"serving"' in path.read_text()
-
-    eventually(serves, "the API server did not start")
-    return process
-
-
-def stop_server(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """End it properly."""
-    process.terminate()
-    assert process.wait(15) == 0, (folder / "stderr.log").read_text()[-2000:]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_api import read
-from conftest import start_server, stop_server
+from embedded_server import start_server, stop_server
 from exchange_compare import differences, split
 from exchange_run import Run
 from exchange_steps import RECORDED, Family, accepted, families, recorded

@@ -16,7 +16,7 @@ from typing import Any
 
 import iris_rig
 import pytest
-from conftest import Client, running
+from edges_rig import Client, running
 
 from runtimes.sklearn.model import SklearnModel
 
