@@ -77,6 +77,20 @@ async def test_answers_carry_date_length_server_and_id(start: Any) -> None:
             assert answer.body == b'{"predictions":{"instances":[1]}}'
 
 
+async def test_space_around_a_header_is_no_part_of_it(start: Any) -> None:
+    client = await start()
+    tensor = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "INT8", "data": [7]}]}'
+    lines = (
+        "X-Request-Id:\t mine \t",
+        f"Inference-Header-Content-Length:  {len(tensor)} ",
+        "Content-Encoding: identity ",
+    )
+    async with connected(client.server.port) as raw:
+        raw.send(request(tensor, *lines, path="/v2/models/m/infer"))
+        answer = await raw.answer()
+        assert (answer.status, answer.headers["x-request-id"]) == (200, "mine"), answer.body
+
+
 @pytest.mark.parametrize(("lines", "stays"), [((), False), (("Connection: keep-alive",), True)])
 async def test_http_1_0_is_kept_only_where_it_asks(start: Any, lines: tuple[str, ...], stays: bool) -> None:
     client = await start()

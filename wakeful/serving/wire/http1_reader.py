@@ -184,6 +184,7 @@ class Reader:
         if self.body is not None:
             self._trailer(name, value)
             return
+        value = value.rstrip(b" \t")  # RFC 9112 5: no part of it; llhttp leaves what follows a value
         self._pairs.append((_names.get(name) or _name(name), value.decode("utf-8", "surrogateescape")))
 
     def on_headers_complete(self) -> None:
