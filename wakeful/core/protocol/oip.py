@@ -154,30 +154,70 @@ def complete_inputs(request: InferRequest) -> None:
 
 def from_object(value: Any) -> InferRequest:
     """A request from a parsed body. ``Tensor.data`` stays as it was sent (None where absent): see ``complete_json``."""
-    if type(value) is dict and value.keys() <= _PLAIN_REQUEST and type(value.get("inputs")) is list:
-        inputs = value["inputs"]
-        if len(inputs) == 1 and (tensor := _plain_input(inputs[0])) is not None:
-            return InferRequest([tensor])
-    return _from_any(value)
+    return _plain(value) or _from_any(value)
 
 
-_PLAIN_REQUEST = frozenset({"inputs"})
-_PLAIN_INPUT = frozenset({"name", "shape", "datatype", "data"})
+def _plain(value: Any) -> InferRequest | None:
+    """The request as most are: whatever it has, nothing is odd about it. None: look closer."""
+    raw_inputs = value.get("inputs") if type(value) is dict else None
+    if type(raw_inputs) is not list or not 0 < len(raw_inputs) <= MAX_TENSORS:
+        return None
+    inputs = []
+    for raw in raw_inputs:
+        tensor = _plain_input(raw)
+        if tensor is None:
+            return None
+        inputs.append(tensor)
+    if len(inputs) > 1 and _has_twins(inputs):
+        return None
+    if len(value) == 1:
+        return InferRequest(inputs, [], None, {})
+    request_id, parameters, raw_outputs = value.get("id"), value.get("parameters"), value.get("outputs")
+    if not (request_id is None or type(request_id) is str):
+        return None
+    if not (parameters is None or type(parameters) is dict):
+        return None
+    outputs: list[RequestedOutput] = []
+    if raw_outputs is not None:
+        if type(raw_outputs) is not list or len(raw_outputs) > MAX_TENSORS:
+            return None
+        outputs = [output for raw in raw_outputs if (output := _plain_output(raw)) is not None]
+        if len(outputs) != len(raw_outputs) or _has_twins(outputs):
+            return None
+    return InferRequest(inputs, outputs, request_id, parameters or {})
+
+
+def _has_twins(named: Sequence[Tensor | RequestedOutput]) -> bool:
+    return len({one.name for one in named}) != len(named)
 
 
 def _plain_input(raw: Any) -> Tensor | None:
-    """The tensor of an input as most are: the four members and nothing odd about them. None: look closer."""
-    if type(raw) is not dict or raw.keys() != _PLAIN_INPUT:
+    if type(raw) is not dict:
         return None
-    name, shape, datatype, data = raw["name"], raw["shape"], raw["datatype"], raw["data"]
-    if type(name) is not str or type(shape) is not list or type(data) is not list or not name:
+    name, shape, datatype = raw.get("name"), raw.get("shape"), raw.get("datatype")
+    data, parameters = raw.get("data"), raw.get("parameters")
+    if type(name) is not str or type(shape) is not list or type(datatype) is not str:
         return None
-    if type(datatype) is not str or datatype not in ELEMENT_BYTES or not 0 < len(shape) <= MAX_DIMENSIONS:
+    if datatype not in ELEMENT_BYTES or not 0 < len(shape) <= MAX_DIMENSIONS:
         return None
     for size in shape:
         if type(size) is not int or not 1 <= size < 2**63:
             return None
-    return Tensor(name, tuple(shape), datatype, data)
+    if not (data is None or type(data) is list) or not (parameters is None or _are_plain(parameters)):
+        return None
+    return Tensor(name, tuple(shape), datatype, data, parameters or {})
+
+
+def _plain_output(raw: Any) -> RequestedOutput | None:
+    name, parameters = (raw.get("name"), raw.get("parameters")) if type(raw) is dict else (None, None)
+    if type(name) is not str or not (parameters is None or _are_plain(parameters)):
+        return None
+    given = parameters or {}
+    return RequestedOutput(name, given.get("binary_data") is True, given)
+
+
+def _are_plain(parameters: Any) -> bool:
+    return type(parameters) is dict and "shared_memory_region" not in parameters
 
 
 def _from_any(value: Any) -> InferRequest:
@@ -279,7 +319,7 @@ def complete_json(tensor: Tensor) -> None:
     flat: list[Any] = tensor.data
     if flat and type(flat[0]) is list:
         flat = oip_elements.flatten(flat, shown(tensor.name), tensor.shape)
-    if len(flat) != tensor.size:
+    if len(flat) != math.prod(tensor.shape):
         raise InvalidError(
             f"input {shown(tensor.name)}: shape {shown(list(tensor.shape))} holds {tensor.size} elements, "
             f"data has {len(flat)}"

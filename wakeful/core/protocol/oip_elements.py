@@ -73,7 +73,7 @@ def _blocks(shape: Sequence[int]) -> set[int]:
 def check(flat: list[Any], datatype: str, name: str) -> None:
     """Refuse elements that ``datatype`` cannot hold. Whole floats become integers in place. Raises ``InvalidError``."""
     types = set(map(type, flat))
-    if types <= _NUMBERS and (datatype == "FP64" or (datatype == "FP32" and _is_within(flat, FP32_MAX))):
+    if types <= _NUMBERS and (datatype == "FP64" or _are_fit(flat, types, datatype)):
         return
     name = shown(name)
     if datatype == "BYTES":
@@ -115,8 +115,16 @@ def _make_whole(flat: list[Any], datatype: str, name: str) -> None:
             flat[place] = int(value)
 
 
-def _is_within(flat: list[Any], most: float) -> bool:
-    return bool(flat) and -most <= min(flat) and max(flat) <= most
+def _are_fit(flat: list[Any], types: set[type], datatype: str) -> bool:
+    """Whether plain numbers are what ``datatype`` holds as they are; False: look closer."""
+    if not flat:
+        return True
+    if datatype == "FP32":
+        return min(flat) >= -FP32_MAX and max(flat) <= FP32_MAX
+    bounds = INTEGER_RANGES.get(datatype)
+    if bounds is None or float in types:
+        return False
+    return bool(bounds[0] <= min(flat) and max(flat) <= bounds[1])
 
 
 def _in_range(flat: list[Any], low: float, high: float, datatype: str, name: str) -> None:
