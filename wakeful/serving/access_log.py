@@ -13,6 +13,7 @@ import re
 from enum import StrEnum
 
 from wakeful.kit import logs
+from wakeful.serving import keeping
 from wakeful.serving.exchange import Reply, Request
 
 SERVER_ERROR = 500
@@ -31,8 +32,13 @@ class AccessLog(StrEnum):
 
     @property
     def least_status(self) -> int:
-        """The first status that is a line; none where it is off."""
-        return _LEAST[self]
+        """The first status that is a line. Where it is off nobody asks (``observers``)."""
+        return 0 if self is AccessLog.ALL else SERVER_ERROR
+
+    @property
+    def body_bytes(self) -> int:
+        """It tells how long bodies are, and looks into none."""
+        return 0
 
     def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
         """Write the line of one answered request whose status this setting wants."""
@@ -44,19 +50,9 @@ class AccessLog(StrEnum):
             status=reply.status,
             request_id=request_id,
             bytes_in=len(request.body),
-            bytes_out=_size(reply),
+            bytes_out=keeping.length(reply),
             duration_ms=round(duration_s * 1000, 3),
             scheme=request.scheme,
             peer=request.peer,
             **({"trace_id": found[1]} if found else {}),
         )
-
-
-_LEAST = {AccessLog.ALL: 0, AccessLog.ERRORS: SERVER_ERROR, AccessLog.OFF: 1000}
-
-
-def _size(reply: Reply) -> int | None:
-    """Bytes of the answer's body; None where that is not known."""
-    if isinstance(reply.body, tuple):
-        return sum(map(len, reply.body))
-    return len(reply.body) if isinstance(reply.body, bytes) else None

@@ -10,6 +10,7 @@ charged on the budget is given back when it ends.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -62,7 +63,17 @@ class Prepared:
 class GrpcCall(Stream):
     """What both kinds share."""
 
-    __slots__ = ("_cancel", "_context", "_is_ended", "_server", "_watch", "model", "prepared", "unframer")
+    __slots__ = (
+        "_cancel",
+        "_context",
+        "_failed",
+        "_is_ended",
+        "_server",
+        "_watch",
+        "model",
+        "prepared",
+        "unframer",
+    )
 
     def __init__(
         self, connection: Connection, number: int, head: RequestHead, prepared: Prepared, server: GrpcServer
@@ -74,6 +85,8 @@ class GrpcCall(Stream):
         """The model that an inference call asks, ``-`` before that is known; None for other methods."""
         self._server = server
         self._watch: Watch | None = None
+        self._failed: Callable[[Reply], None] | None = None
+        """Whom to tell of a failure, where nobody wants to see more."""
         self._context: Context | None = None
         self._cancel: Callable[[], object] | None = None
         self._is_ended = False
@@ -96,7 +109,9 @@ class GrpcCall(Stream):
     def observe(self, content: Buffer) -> None:
         """Let the server's observers see this call, an inference with ``content``; before ``context`` is asked for."""
         watched = self._server.watch(self, content)
-        if watched is not None:
+        if watched is None:
+            self._failed = partial(self._server.failed, self, content, time.perf_counter())
+        else:
             self._watch, headers = watched
             self._context = self.new_context(headers)
 
@@ -122,6 +137,8 @@ class GrpcCall(Stream):
         self._close(trailers)
         if self._watch is not None:
             self._tell_observers(observed_failure(self.context, error))
+        elif self._failed is not None:
+            self._failed(observed_failure(self.context, error))
 
     def _close(self, trailers: bytes) -> None:
         raise NotImplementedError

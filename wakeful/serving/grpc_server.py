@@ -21,14 +21,15 @@ from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.heads import RequestHead
 from wakeful.kit.http2.stream import Stream
 from wakeful.serving import grpc_status
-from wakeful.serving.exchange import Headers, Request
+from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.grpc_call import GrpcCall, Method, Prepared, UnaryCall
 from wakeful.serving.grpc_messages import ENCODINGS, Buffer
 from wakeful.serving.grpc_stream_call import StreamCall
 from wakeful.serving.http_body import Budget
 from wakeful.serving.in_flight import InFlight
+from wakeful.serving.keeping import Kept
 from wakeful.serving.metrics import Metrics, Refusal
-from wakeful.serving.observing import Observed, Watch
+from wakeful.serving.observing import SERVER_ERROR, Observed, Watch
 
 CONTENT_TYPE = "application/grpc"
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -113,13 +114,24 @@ class GrpcServer:
         self._flights.check()
 
     def watch(self, call: GrpcCall, content: Buffer) -> tuple[Watch, Headers] | None:
-        """Observe an inference request; what to tell of its end, and its headers under a span. None: nobody observes."""
-        if self._observed is None:
+        """Observe an inference request; what to tell of its end, and its headers under a span.
+
+        None: nobody observes, or failures only (``failed``).
+        """
+        observed = self._observed
+        if observed is None or observed.is_quiet:
             return None
-        head, prepared = call.head, call.prepared
-        body = cast(bytes, content)  # observers take any buffer's length, and copy what they keep
-        request = Request("POST", head.target, prepared.headers, body, "grpc", call.connection.peer)
-        return self._observed.watch(request), request.headers
+        request = _observed_request(call, content)
+        return observed.watch(request), request.headers
+
+    def failed(self, call: GrpcCall, content: Buffer, began: float, reply: Reply) -> None:
+        """Tell those who observe failures only of one; ``watch`` was None."""
+        if self._observed is not None and reply.status >= SERVER_ERROR:
+            self._observed.watch(_observed_request(call, content), began).end(reply)
+
+    def kept(self) -> Kept | None:
+        """For a copy of an answer in several parts; None where nobody observes."""
+        return None if self._observed is None else Kept(self._observed.keeping)
 
     def end_inference(self, model: str, status: int) -> None:
         """It has ended."""
@@ -177,6 +189,11 @@ class GrpcServer:
                 f"grpc-encoding {shown(coding)} is not known here: send gzip, deflate or none",
             )
         return Prepared(method, headers, "" if coding == "identity" else coding, _timeout_s(headers))
+
+
+def _observed_request(call: GrpcCall, content: Buffer) -> Request:
+    body = cast(bytes, content)  # observers take any buffer's length, and copy what they keep
+    return Request("POST", call.head.target, call.prepared.headers, body, "grpc", call.connection.peer)
 
 
 def _timeout_s(headers: Headers) -> float | None:

@@ -11,7 +11,8 @@ ends, none is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,13 +20,14 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip_proto
 from wakeful.core.protocol.oip_messages import ModelInferResponse, ModelStreamInferResponse
 from wakeful.serving import grpc_edge, grpc_messages, grpc_status, http_v2, streams
-from wakeful.serving.exchange import CLIENT_CLOSED
+from wakeful.serving.exchange import CLIENT_CLOSED, Reply
 from wakeful.serving.grpc_call import observed_failure, observed_reply
 from wakeful.serving.grpc_edge import UNKNOWN, InferenceService
 from wakeful.serving.grpc_messages import Buffer
 from wakeful.serving.grpc_stream_call import StreamCall
+from wakeful.serving.keeping import Kept
 from wakeful.serving.model import Context
-from wakeful.serving.observing import KEPT_STREAM_BYTES, Watch
+from wakeful.serving.observing import Watch
 
 AHEAD = 16
 _RESPONSE_TAG = b"\x12"
@@ -35,38 +37,36 @@ _END = object()
 class Asked:
     """One request of a stream, what came of it, and what observers get to see of that."""
 
-    __slots__ = ("_bytes", "_parts", "_watch", "context", "incoming", "result")
+    __slots__ = ("_failed", "_kept", "_watch", "context", "incoming", "result")
 
-    def __init__(self, context: Context, watch: Watch | None) -> None:
+    def __init__(
+        self, context: Context, watch: Watch | None, kept: Kept | None, failed: Callable[[Reply], None]
+    ) -> None:
         self.context = context
         self.incoming: oip_proto.Incoming | None = None
         self.result: Any = None
         """The model's, or the ``FailureError``."""
         self._watch = watch
-        self._parts: list[Buffer] = []
-        self._bytes = 0
+        self._kept = kept
+        self._failed = failed
 
     def keep(self, parts: Sequence[Buffer]) -> None:
         """Remember an answer for the observers, as long as all together are not too long."""
-        if self._watch is None:
-            return
-        size = sum(map(len, parts))
-        self._bytes += size + grpc_messages.PREFIX_BYTES
-        if self._bytes <= KEPT_STREAM_BYTES:
-            # A copy: a model may use its buffer again for the next part.
-            self._parts.append(b"".join((grpc_messages.prefix(size), *parts)))
-        else:
-            self._parts.clear()
+        if self._watch is not None and self._kept is not None:
+            self._kept.add(grpc_messages.prefix(sum(map(len, parts))), *parts)
 
     def end(self, outcome: FailureError | int) -> None:
         """Tell them, once: the status, or why it failed."""
         watch, self._watch = self._watch, None
-        if watch is None:
-            return
+        kept, self._kept = self._kept, None
         if isinstance(outcome, FailureError):
-            watch.end(observed_failure(self.context, outcome))
-        else:
-            watch.end(observed_reply(self.context, outcome, tuple(self._parts)))
+            if kept is not None:
+                kept.drop()
+            tell = self._failed if watch is None else watch.end
+            tell(observed_failure(self.context, outcome))
+        elif watch is not None and kept is not None:
+            plain = observed_reply(self.context, outcome)
+            watch.end(kept.take(plain.status, plain.headers))
 
 
 class StreamInfer:
@@ -111,9 +111,11 @@ class StreamInfer:
         name, status = UNKNOWN, CLIENT_CLOSED
         service.server.begin_inference()
         watched = service.server.watch(call, content)
-        asked = Asked(
-            call.context if watched is None else call.new_context(watched[1]), watched and watched[0]
-        )
+        failed = partial(service.server.failed, call, content, time.perf_counter())
+        if watched is None:
+            asked = Asked(call.context, None, None, failed)
+        else:
+            asked = Asked(call.new_context(watched[1]), watched[0], service.server.kept(), failed)
         try:
             service.server.check_inference()
             if oip_proto.weight(content) >= http_v2.LARGE_BYTES:

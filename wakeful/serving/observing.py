@@ -11,18 +11,17 @@ Invariant: the reply goes out first, whatever its observers do; each observed re
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Protocol
 
 from wakeful.kit import logs
 from wakeful.kit.tracing import Span, Tracer
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Handler, Headers, Reply, Request
+from wakeful.serving.keeping import Keeping, Kept
 from wakeful.serving.model import Context
 
 SERVER_ERROR = 500
-KEPT_STREAM_BYTES = 1 << 20
-"""Of a streamed answer: what observers get to see; longer ones they see without a body."""
 
 log = logs.get("serving")
 
@@ -34,8 +33,12 @@ class Observer(Protocol):
     def least_status(self) -> int:
         """0: of all."""
 
+    @property
+    def body_bytes(self) -> int:
+        """How much of a body it looks at; longer ones it takes as left out. 0: none."""
+
     def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
-        """One request was answered; the body of ``reply`` is bytes."""
+        """One request was answered; the body of ``reply`` is bytes, or left out (``CutReply``)."""
 
 
 class TracedHeaders(Headers):
@@ -78,13 +81,15 @@ class Observed:
         self._inner = inner
         self._observers = observers
         self._tracer = tracer
-        self._is_quiet = tracer is None and all(it.least_status >= SERVER_ERROR for it in observers)
+        self.keeping = Keeping(max((it.body_bytes for it in observers), default=0))
+        """Of streamed answers."""
+        self.is_quiet = tracer is None and all(it.least_status >= SERVER_ERROR for it in observers)
         """Only failures are of interest: what ends well costs a clock and a comparison."""
 
     def begin(self, request: Request, answer: Answer) -> Cancel | None:
         if request.method != "POST":
             return self._inner.begin(request, answer)
-        if self._is_quiet:
+        if self.is_quiet:
             return self._inner.begin(
                 request, partial(self._answer_quietly, request, time.perf_counter(), answer)
             )
@@ -104,8 +109,11 @@ class Observed:
             self.watch(head).end(reply)
         return reply
 
-    def watch(self, request: Request) -> Watch:
-        """Observe ``request``, whose headers are its span's from now on; gRPC, which is no ``Handler``, asks too."""
+    def watch(self, request: Request, began: float | None = None) -> Watch:
+        """Observe ``request``, whose headers are its span's from now on; gRPC, which is no ``Handler``, asks too.
+
+        Where only failures are of interest (``is_quiet``) it may be asked at the failure, and told when the request ``began``.
+        """
         span = None
         if self._tracer is not None:
             path = request.target.partition("?")[0][:300]
@@ -117,21 +125,21 @@ class Observed:
             }
             span = self._tracer.begin(f"{request.method} {path}", request.headers.first, attributes)
             request.headers = TracedHeaders(request.headers, span)
-        return Watch(request, span, self._observers)
+        return Watch(request, span, self._observers, began)
 
     def _answer_quietly(self, request: Request, began: float, answer: Answer, reply: Reply) -> None:
         """A stream that fails later is reported by ``failed``; a caller that goes away is no failure."""
         if reply.status < SERVER_ERROR:
             answer(reply)
         else:
-            self._answer(Watch(request, None, self._observers, began), answer, reply)
+            self._answer(self.watch(request, began), answer, reply)
 
     def _answer(self, watch: Watch, answer: Answer, reply: Reply) -> None:
         if isinstance(reply.body, bytes | tuple):
             answer(reply)
             watch.end(reply)
         else:
-            reply.body = _Kept(reply.body, partial(watch.end_stream, reply))
+            reply.body = _Observed(reply, reply.body, watch, Kept(self.keeping))
             answer(reply)
 
 
@@ -175,24 +183,20 @@ class Watch:
             }
             self._span.end(attributes, f"status {reply.status}" if reply.status >= SERVER_ERROR else "")
 
-    def end_stream(self, reply: Reply, body: bytes) -> None:
-        """The same at the end of a streamed answer, with what was kept of it."""
-        self.end(Reply(reply.status, reply.headers, body))
 
+class _Observed:
+    """A streamed body that tells at its end what it was."""
 
-class _Kept:
-    """A streamed body that says at its end what it was."""
+    __slots__ = ("_body", "_is_failed", "_kept", "_reply", "_watch")
 
-    __slots__ = ("_body", "_bytes", "_is_failed", "_on_end", "_parts")
-
-    def __init__(self, body: AsyncIterator[bytes], on_end: Callable[[bytes], None]) -> None:
+    def __init__(self, reply: Reply, body: AsyncIterator[bytes], watch: Watch, kept: Kept) -> None:
+        self._reply = reply
         self._body = body
-        self._on_end = on_end
-        self._parts: list[bytes] = []
-        self._bytes = 0
+        self._watch = watch
+        self._kept = kept
         self._is_failed = False
 
-    def __aiter__(self) -> _Kept:
+    def __aiter__(self) -> _Observed:
         return self
 
     async def __anext__(self) -> bytes:
@@ -203,9 +207,7 @@ class _Kept:
         except BaseException:
             self._is_failed = True
             raise
-        self._bytes += len(part)
-        if self._bytes <= KEPT_STREAM_BYTES:
-            self._parts.append(part)
+        self._kept.add(part)
         return part
 
     async def aclose(self) -> None:
@@ -215,5 +217,7 @@ class _Kept:
             if close is not None:
                 await close()
         finally:
-            if not self._is_failed:  # else the wire asks for the answer to the failure, and that is reported
-                self._on_end(b"".join(self._parts) if self._bytes <= KEPT_STREAM_BYTES else b"")
+            if self._is_failed:  # the wire asks for the answer to the failure, and that is reported
+                self._kept.drop()
+            else:
+                self._watch.end(self._kept.take(self._reply.status, self._reply.headers))

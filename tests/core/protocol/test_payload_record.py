@@ -69,8 +69,22 @@ def test_a_row_has_json_as_json_and_the_rest_as_base64() -> None:
         ({"a": {"b": [[{"key": 1}]]}}, {"key"}, {"a": {"b": [[{"key": REDACTED}]]}}),
         ({"instances": [1, None, {"key": 1}]}, {"key"}, {"instances": [1, None, {"key": REDACTED}]}),
         ({"a": ["x", [2, {"key": 1}]]}, {"key"}, {"a": ["x", [2, {"key": REDACTED}]]}),
+        ({"SSN": 1, "Ssn": [2], "sSn": {"a": 3}}, {"ssn"}, dict.fromkeys(("SSN", "Ssn", "sSn"), REDACTED)),
+        ({"straße": 1, "STRASSE": 2}, {"Straße"}, {"straße": REDACTED, "STRASSE": REDACTED}),
+        ({"name": "SSN", "data": ["1"]}, {"Ssn"}, {"name": "SSN", "data": REDACTED}),
+        ({"name": ["ssn"], "data": [1]}, {"ssn"}, {"name": ["ssn"], "data": [1]}),
     ],
-    ids=["member", "tensor", "deep", "after a number", "after text"],
+    ids=[
+        "member",
+        "tensor",
+        "deep",
+        "after a number",
+        "after text",
+        "case",
+        "letters",
+        "tensor's case",
+        "no name",
+    ],
 )
 def test_named_values_are_taken_out(body: object, names: set[str], expected: object) -> None:
     found = payload_record.redact(json.dumps(body).encode(), "application/json", frozenset(names))
@@ -103,6 +117,15 @@ def test_secret_headers_are_never_shown() -> None:
         "Authorization": REDACTED,
         "X-User": "ann",
     }
+
+
+def test_headers_and_query_parameters_of_a_redacted_name_are_not_shown() -> None:
+    shown = payload_record.metadata({"x-user": "ann", "x-a": "1"}, ("X-User", "X-A"), frozenset({"X-USER"}))
+    assert shown == {"X-User": REDACTED, "X-A": "1"}
+    target = "/v1/models/m:predict?a=1&SSN=123&s%73n=4&ssn&b=x=y"
+    found = payload_record.redacted_target(target, frozenset({"ssn"}))
+    assert found == f"/v1/models/m:predict?a=1&SSN={REDACTED}&s%73n={REDACTED}&ssn={REDACTED}&b=x=y"
+    assert payload_record.redacted_target(target, frozenset()) == target
 
 
 def test_a_body_left_out_for_its_size_says_so() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,7 @@ from waiting_rig import until
 
 from wakeful.core.protocol import cloudevents
 from wakeful.kit import tracing
-from wakeful.serving import Context, Model, access_log, observing
+from wakeful.serving import Context, Model, access_log, keeping, observing
 from wakeful.serving.exchange import Headers, Request
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings, SettingsError
@@ -79,6 +80,51 @@ async def test_every_answer_is_an_event_errors_and_streams_too() -> None:
     assert json.loads(by_id["a"].data or b"")["predictions"] == [2]
     assert [by_id[name].extensions["statuscode"] for name in "abcd"] == ["200", "500", "200", "404"]
     assert b"1\n" in (by_id["c"].data or b"") and b"2\n" in (by_id["c"].data or b"")
+
+
+@pytest.mark.parametrize(
+    ("rows", "environ", "shown"),
+    [
+        (3000, {}, True),
+        (300_000, {}, False),
+        (300_000, {"WAKEFUL_LOGGER_MAX_BODY_BYTES": "4000000"}, True),
+        (3000, {"WAKEFUL_LOGGER_MAX_BODY_BYTES": "100"}, False),
+    ],
+    ids=["short", "over 1 MiB", "larger bound", "smaller bound"],
+)
+async def test_a_streamed_answer_that_is_too_long_is_left_out_with_its_length(
+    rows: int, environ: dict[str, str], shown: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"WAKEFUL_LOGGER_STORE_PATH": f"file://{tmp_path}", "WAKEFUL_LOGGER_MODE": "response", **environ}
+
+    class Rows(Model):
+        async def predict(self, payload: Any, context: Context) -> Any:
+            async def parts() -> AsyncIterator[bytes]:
+                for _ in range(rows // 1000):
+                    yield b"12345\n" * 1000
+
+            return parts()
+
+    async with serving(asked, Rows, access_log="all") as (url, _):
+        assert len((await ask(url, {"instances": [1]}))[1]) == 6 * rows
+    (path,) = tmp_path.rglob("*.json")
+    row = json.loads(path.read_text())
+    assert (row["bodyBytes"], row["bytes"] is not None) == (6 * rows, shown)
+    lines = [json.loads(line) for line in io.StringIO(capsys.readouterr().err) if '"answered"' in line]
+    assert [line["bytes_out"] for line in lines] == [6 * rows]
+
+
+async def test_what_is_kept_of_streams_is_bounded_for_all_at_once() -> None:
+    keep = keeping.Keeping(answer_bytes=10, all_bytes=15)
+    first, second = keeping.Kept(keep), keeping.Kept(keep)
+    for kept in (first, second):
+        kept.add(b"12345", b"678")
+    assert keep.kept_bytes == 8
+    seen = second.take(200, {})
+    assert (seen.body, keeping.length(seen)) == (b"", 8)
+    first.add(b"9")
+    assert first.take(200, {}).body == b"123456789"
+    assert keep.kept_bytes == 0
 
 
 async def test_a_traced_call_is_a_child_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import http_rig
@@ -260,6 +261,29 @@ async def test_objects_in_a_folder_hold_a_batch(tmp_path: Path) -> None:
         ("b", "response"),
     ]
     assert rows[0]["payload"]["instances"] == [[1, 2]]
+
+
+async def test_an_object_is_written_before_its_records_fill_the_queue(tmp_path: Path) -> None:
+    """By bytes, not only by number: a batch that never fills must not make the logger drop everything."""
+    environ = {
+        "WAKEFUL_LOGGER_STORE_PATH": f"file://{tmp_path}",
+        "WAKEFUL_LOGGER_MODE": "request",
+        "WAKEFUL_LOGGER_BATCH_SIZE": "1000",
+        "WAKEFUL_LOGGER_BATCH_INTERVAL": "1h",
+        "WAKEFUL_LOGGER_MAX_QUEUED_BYTES": "100000",
+    }
+    body = b'{"instances":[' + b"1," * 5000 + b"1]}"
+    request = Request("POST", "/v1/models/iris:predict", REQUEST.headers, body)
+    async with running(environ) as (logger, registry):
+        for number in range(40):
+            logger.answered(request, REPLY, f"{number:02}", 0.0)
+            written = partial(count, registry, "wakeful_payload_log_sent_total", kind="request")
+            await until(lambda: logger._bytes < 80_000, 3.0)
+        assert written() > 20
+    assert count(registry, "wakeful_payload_log_dropped_total", reason="full") == 0
+    sizes = [path.stat().st_size for path in tmp_path.rglob("*.json")]
+    assert max(sizes) < 60_000
+    assert sum(path.read_text().count("\n") for path in tmp_path.rglob("*.json")) == 40
 
 
 async def test_a_store_that_hangs_holds_no_thread_that_answers_need() -> None:

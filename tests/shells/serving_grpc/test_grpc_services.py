@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -107,6 +108,26 @@ async def test_statistics_count_good_and_bad(rig: Any, infer: Any) -> None:
     request = message("inference.ModelStatisticsRequest")(name="m")
     counted = (await rig.method("ModelStatistics")(request)).model_stats[0].inference_stats
     assert (counted.success.count, counted.fail.count) == (1, 1)
+
+
+async def test_where_only_failures_are_lines_calls_that_end_well_cost_nothing_and_failures_are_there(
+    start: Any, infer: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rig = await start()
+    for asked in (infer(), infer(model="nope"), infer(do="raise")):
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await rig.method("ModelInfer")(asked, metadata=(("x-request-id", "r1"),))
+    stream = rig.stream()
+    for asked in (infer(), infer(do="raise")):
+        await stream.write(asked)
+        await stream.read()
+    stream.cancel()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if '"answered"' in line]
+    told = [(line["status"], line["path"].rpartition("/")[2]) for line in lines]
+    assert told == [(500, "ModelInfer"), (500, "ModelStreamInfer")]
+    assert lines[0]["request_id"] == "r1"
+    for line in lines:
+        assert line["bytes_in"] > 0 and line["bytes_out"] > 0 and line["duration_ms"] > 0
 
 
 async def test_observers_see_calls(start: Any, infer: Any, capfd: pytest.CaptureFixture[str]) -> None:

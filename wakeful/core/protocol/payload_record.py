@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -69,19 +70,23 @@ class Record:
     traceparent: str = ""
 
 
-def metadata(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
-    """Those of ``names`` (any case) that ``headers`` (lower-case names) has; secrets are replaced."""
+def metadata(
+    headers: Mapping[str, str], names: tuple[str, ...], redacted: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """Those of ``names`` (any case) that ``headers`` (lower-case names) has; secrets and ``redacted`` are replaced."""
+    secret = NEVER_SHOWN | _folded(redacted)
     found = {}
     for name in names:
         value = headers.get(name.lower())
         if value is not None:
-            found[name] = REDACTED if name.lower() in NEVER_SHOWN else value
+            found[name] = REDACTED if name.lower() in secret else value
     return found
 
 
 def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
     """``body`` without the values of members called one of ``names``, at any depth, and of V2 tensors so named.
 
+    Names are the same in capitals and small letters: who writes ``ssn`` means ``SSN`` too.
     What is no JSON is left out (b'') when there is anything to redact: nobody could say what it holds.
     """
     if not names or not body:
@@ -92,6 +97,7 @@ def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
         value = orjson.loads(body)
     except ValueError:
         return b""
+    names = _folded(names)
     if v1.media_type(content_type).startswith(EVENTS):
         names |= {"data_base64"}
     return orjson.dumps(_redacted(value, names))
@@ -100,11 +106,12 @@ def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
 def _redacted(value: Any, names: frozenset[str]) -> Any:
     match value:
         case dict():
-            is_tensor = (
-                value.get("name") in names and "data" in value if _is_text(value.get("name")) else False
-            )
+            name = value.get("name")
+            is_tensor = isinstance(name, str) and name.casefold() in names and "data" in value
             return {
-                key: REDACTED if key in names or (is_tensor and key == "data") else _redacted(item, names)
+                key: REDACTED
+                if key.casefold() in names or (is_tensor and key == "data")
+                else _redacted(item, names)
                 for key, item in value.items()
             }
         case list() if not NESTED.isdisjoint(map(type, value)):
@@ -113,8 +120,22 @@ def _redacted(value: Any, names: frozenset[str]) -> Any:
             return value
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+def redacted_target(target: str, names: frozenset[str]) -> str:
+    """``target`` without the values of query parameters called one of ``names``."""
+    path, mark, query = target.partition("?")
+    if not names or not query:
+        return target
+    folded = _folded(names)
+    shown = [
+        f"{name}={REDACTED}" if unquote_plus(name).casefold() in folded else part
+        for part in query.split("&")
+        for name in (part.partition("=")[0],)
+    ]
+    return path + mark + "&".join(shown)
+
+
+def _folded(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(str.casefold, names))
 
 
 def as_event(record: Record, identity: Identity) -> Event:

@@ -25,6 +25,7 @@ from wakeful.core.protocol import payload_record
 from wakeful.core.protocol.payload_record import Kind, Record
 from wakeful.kit import logs
 from wakeful.serving.exchange import Buffer, Reply, Request
+from wakeful.serving.keeping import CutReply
 from wakeful.serving.payload_log import bodies
 from wakeful.serving.payload_log.bodies import Form
 from wakeful.serving.payload_log.settings import LoggerSettings, Mode
@@ -40,6 +41,8 @@ TYPE_CHARACTERS = 200
 OVERHEAD_BYTES = 1024
 """What a record costs beside its body: names, headers, the objects themselves."""
 
+TOGETHER_BYTES = 8 << 20
+"""Of records in one object: more are several."""
 BRIEF_BYTES = 1024
 """JSON up to here is redacted on the loop: that takes no more (some 30 us) than a thread would."""
 GRPC_SCHEME, GRPC_TYPE = "grpc", "application/grpc"
@@ -102,6 +105,11 @@ class PayloadLogger:
 
     least_status = 0
 
+    @property
+    def body_bytes(self) -> int:
+        """How much of a body it looks at."""
+        return 0 if self._settings.mode is Mode.REQUEST else self._settings.max_body_bytes
+
     def __init__(
         self,
         settings: LoggerSettings,
@@ -143,8 +151,8 @@ class PayloadLogger:
         noted = Noted(
             call_id,
             time.time(),
-            request.target,
-            payload_record.metadata(headers, settings.metadata_headers),
+            payload_record.redacted_target(request.target, settings.redacted),
+            payload_record.metadata(headers, settings.metadata_headers, settings.redacted),
             headers.get("traceparent", "")[:TRACE_CHARACTERS],
         )
         is_grpc = request.scheme == GRPC_SCHEME
@@ -158,7 +166,8 @@ class PayloadLogger:
             form = Form.GRPC_ANSWERS if is_grpc and kind == GRPC_TYPE else Form.PLAIN
             parts = reply.body if isinstance(reply.body, tuple) else (reply.body,)
             whole = tuple(part for part in parts if isinstance(part, bytes | bytearray | memoryview))
-            queued = self._put(noted, Kind.RESPONSE, kind, form, whole)
+            omitted_bytes = reply.omitted_bytes if isinstance(reply, CutReply) else 0
+            queued = self._put(noted, Kind.RESPONSE, kind, form, whole, omitted_bytes)
             if queued is not None:
                 queued.status, queued.duration_s = reply.status, duration_s
 
@@ -179,12 +188,18 @@ class PayloadLogger:
         self._pool.close()
 
     def _put(
-        self, noted: Noted, kind: Kind, content_type: str, form: Form, parts: tuple[Buffer, ...]
+        self,
+        noted: Noted,
+        kind: Kind,
+        content_type: str,
+        form: Form,
+        parts: tuple[Buffer, ...],
+        omitted_bytes: int = 0,
     ) -> Queued | None:
         """Queue half of a call; None where the queue is full."""
         settings = self._settings
-        size = sum(map(len, parts))
-        is_kept = size <= settings.max_body_bytes
+        size = sum(map(len, parts)) or omitted_bytes
+        is_kept = size <= settings.max_body_bytes and not omitted_bytes
         cost = noted.cost + (size if is_kept else 0)
         if (
             len(self._queue) + self._sending >= settings.max_queued
@@ -209,7 +224,7 @@ class PayloadLogger:
                 await self._filled.wait()
             if sink.max_records > 1:
                 await self._gather(sink.max_records)
-            taken = [self._queue.popleft() for _ in range(min(sink.max_records, len(self._queue)))]
+            taken = self._taken(sink.max_records)
             if taken:
                 self._sending += len(taken)
                 try:
@@ -245,11 +260,32 @@ class PayloadLogger:
         queued.cost += more
         return shown
 
+    def _taken(self, wanted: int) -> list[Queued]:
+        """What goes out together: at most ``wanted`` records and ``_together_bytes``, or one that is longer."""
+        taken: list[Queued] = []
+        room_bytes = self._together_bytes
+        while self._queue and len(taken) < wanted:
+            room_bytes -= self._queue[0].cost
+            if taken and room_bytes < 0:
+                break
+            taken.append(self._queue.popleft())
+        return taken
+
+    @property
+    def _together_bytes(self) -> int:
+        """What one object may hold: while one is sent there has to be room for the next."""
+        return min(TOGETHER_BYTES, self._settings.max_queued_bytes // 2)
+
     async def _gather(self, wanted: int) -> None:
         """Wait until an object's worth of records is there, at most ``batch_interval_s``, not at the end."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._settings.batch_interval_s
-        while len(self._queue) < wanted and not self._is_closing and (left := until - loop.time()) > 0:
+        while (
+            len(self._queue) < wanted
+            and self._bytes < self._together_bytes
+            and not self._is_closing
+            and (left := until - loop.time()) > 0
+        ):
             self._filled.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._filled.wait(), left)

@@ -62,6 +62,7 @@ class LoggerSettings:
     max_queued_bytes: int = 32 << 20
     """Records waiting to be sent; more are dropped and counted."""
     max_queued: int = 1000
+    """Twice an object's worth at least: while one is sent the next is gathered."""
     identity: Identity = field(default_factory=Identity)
 
 
@@ -83,18 +84,20 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         raise SettingsError(
             f"{PREFIX}STORE_PATH is {store[:200]!r}: it takes s3://BUCKET/PREFIX or file:///FOLDER"
         )
+    batch_size = int(_number("BATCH_SIZE", asked, 1, 1, 10_000))
     return LoggerSettings(
         url=url,
         store_path=store,
         mode=Mode(_one_of("MODE", asked, tuple(Mode), Mode.ALL)),
         format=Format(_one_of("STORE_FORMAT", asked, tuple(Format), Format.JSON)),
-        batch_size=int(_number("BATCH_SIZE", asked, 1, 1, 10_000)),
+        batch_size=batch_size,
         batch_interval_s=_duration("BATCH_INTERVAL", asked, 5.0),
         metadata_headers=_names("METADATA_HEADERS", asked),
         redacted=frozenset(_names("REDACT", asked)),
         sample_percent=_number("SAMPLE_PERCENT", asked, 100.0, 0, 100),
         max_body_bytes=int(_number("MAX_BODY_BYTES", asked, 1 << 20, 0, 1 << 30)),
         max_queued_bytes=int(_number("MAX_QUEUED_BYTES", asked, 32 << 20, 1 << 10, 1 << 34)),
+        max_queued=max(1000, 2 * batch_size),
         identity=_identity(environ, asked),
     )
 
