@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.core.protocol import v1
-from wakeful.serving import http_events, http_replies, http_v1, http_v2
+from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2
 from wakeful.serving.dataplane import Verb
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 TIMEOUT_HEADER = "x-request-timeout"
 MAX_TIMEOUT_S = 86_400.0
+BATCH_KINDS = (Kind.V1_PREDICT, Kind.V1_EXPLAIN, Kind.EVENT)
 
 
 class Facts:
     """What method, target and headers say of every request that has them."""
 
-    __slots__ = ("given_id", "is_plain", "protocol", "route", "timeout", "verb")
+    __slots__ = ("given_id", "is_batch", "is_plain", "protocol", "route", "timeout", "verb")
 
     def __init__(self, request: Request, route: Route | list[str]) -> None:
         self.route = route
@@ -44,6 +45,7 @@ class Facts:
         self.verb: Verb = "explain" if kind is Kind.V1_EXPLAIN else "predict"
         self.is_plain = kind in (Kind.V1_PREDICT, Kind.V1_EXPLAIN) and http_v1.is_plain(request.headers)
         """Whether a V1 body is JSON and no event, unless it says so itself."""
+        self.is_batch = kind in BATCH_KINDS and http_events.is_batch(request.headers)
 
     def limit(self, context: Context) -> None:
         """Give ``context`` the deadline that the client asked for. Raises ``InvalidError``."""
@@ -85,6 +87,9 @@ class Ask:
             facts.limit(context)
             entry = edge.entry(facts.route)  # type: ignore[arg-type]  # an Ask has a route
             self._name = entry.model.name
+            if facts.is_batch:
+                self._stop = edge.start(self._ask_each(entry, request))
+                return self.cancel
             if len(request.body) >= http_v2.LARGE_BYTES and http_v2.is_long(request):
                 self._stop = edge.start(self._ask_aside(entry, request))
                 return self.cancel
@@ -120,6 +125,15 @@ class Ask:
         try:
             payload, self._encode = await plane.aside(partial(self._prepare, entry, request))
             self._done(await plane.call(entry, self._facts.verb, payload, context))
+        except Exception as error:
+            self._finish(http_replies.failed(error, context.request_id))
+
+    async def _ask_each(self, entry: Entry, request: Request) -> None:
+        """The same for each event of a batch."""
+        edge, context = self._edge, self._context
+        batch = http_event_batch.Batch(edge.v1, edge.plane, entry, self._facts.verb, edge.flights.limit)
+        try:
+            self._finish(await batch.answer(request, context))
         except Exception as error:
             self._finish(http_replies.failed(error, context.request_id))
 

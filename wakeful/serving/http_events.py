@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import causation, cloudevents, v1
+from wakeful.core.protocol import causation, cloudevents, oip, v1
 from wakeful.core.protocol.problem import parse_json
 from wakeful.serving import ids
 from wakeful.serving.exchange import Headers
@@ -27,6 +29,10 @@ RESPONSE_TYPE = "io.kserve.inference.response"
 SOURCE_PREFIX = "io.kserve.inference."
 REQUIRED_HEADERS = ("ce-specversion", "ce-id", "ce-source", "ce-type")
 STRUCTURED = "application/cloudevents+json"
+BATCH = "application/cloudevents-batch+json"
+EVENTS = frozenset({STRUCTURED, BATCH})
+ERROR_TYPE = "io.kserve.inference.error"
+"""Of the events that stand for a failure in the answer to a batch."""
 KSERVE_MEMBERS = frozenset({"time", "type", "source", "id", "specversion", "data"})
 
 
@@ -73,6 +79,16 @@ def receive(headers: Headers, body: bytes) -> Received | None:
     return Received(event, _payload(event), is_structured)
 
 
+def is_batch(headers: Headers) -> bool:
+    """Whether a body under these headers is a batch of events."""
+    return v1.media_type(headers.get("content-type", "")) == BATCH
+
+
+def unwrapped(event: cloudevents.Event) -> Received:
+    """One event of a batch. Raises ``InvalidError`` where its data is no payload."""
+    return Received(event, _payload(event), is_structured=True)
+
+
 def _has_event_headers(headers: Headers) -> bool:
     present = [name for name in REQUIRED_HEADERS if name in headers]
     if present and len(present) < len(REQUIRED_HEADERS):
@@ -99,29 +115,30 @@ def _payload(event: cloudevents.Event) -> Any:
     return parse_json(data, "Failed to decode or parse binary json cloudevent: the event's data")
 
 
-def answer(received: Received, model: str, result: Any, names: Naming) -> tuple[dict[str, str], bytes]:
-    """Headers and body of the answer event with ``result`` (any JSON value, or bytes) as its data."""
-    request, is_raw = received.event, isinstance(result, bytes)
-    data = result if is_raw else json.dumps(result, default=_plain).encode()
-    event = cloudevents.Event(
+def answer(
+    request: cloudevents.Event, model: str, result: Any, names: Naming, kind: str = ""
+) -> cloudevents.Event:
+    """The event that answers ``request`` with ``result`` (any JSON value, or bytes); ``kind``: its type, if not the usual one.
+
+    Raises ``TypeError`` for what JSON has no form for.
+    """
+    is_raw = isinstance(result, bytes)
+    data = result if is_raw else json.dumps(orjson.loads(oip.dump(result))).encode()  # KServe's separators
+    return cloudevents.Event(
         id=ids.answer_id(),
         source=names.source or SOURCE_PREFIX + model,
-        type=names.type,
+        type=kind or names.type,
         time=datetime.now(UTC).isoformat(),
         data=data,
         datacontenttype="application/octet-stream" if is_raw else "application/json",
         extensions={**(request.extensions if names.is_merging else {}), **causation.of_answer(request)},
     )
-    if received.is_structured:
-        headers, body = cloudevents.encode_structured(event)
-        headers["content-type"] = STRUCTURED
-        return headers, body
-    return cloudevents.encode_binary(event)
 
 
-def _plain(value: Any) -> Any:
-    """What JSON has no form for: numpy values as lists and numbers, instants as ISO 8601."""
-    for method in ("tolist", "isoformat"):
-        if hasattr(value, method):
-            return getattr(value, method)()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+def rendered(event: cloudevents.Event, is_structured: bool) -> tuple[dict[str, str], bytes]:
+    """Headers and body of an answer in the mode of its request."""
+    if not is_structured:
+        return cloudevents.encode_binary(event)
+    headers, body = cloudevents.encode_structured(event)
+    headers["content-type"] = STRUCTURED
+    return headers, body

@@ -50,11 +50,17 @@ def no_route(methods: list[str]) -> Reply:
     return json(404, {"detail": "Not Found"})
 
 
+def failure(error: Exception, request_id: str) -> FailureError:
+    """``error`` as its caller may see it: what nobody expected is logged."""
+    if isinstance(error, FailureError):
+        return error
+    log.error("request failed", request_id=request_id, error=f"{type(error).__name__}: {error}"[:500])
+    return FailureError(FailureKind.INTERNAL, "internal error; the server's log has the request id")
+
+
 def failed(error: Exception, request_id: str) -> Reply:
     """The answer to a failure."""
-    if not isinstance(error, FailureError):
-        log.error("request failed", request_id=request_id, error=f"{type(error).__name__}: {error}"[:500])
-        error = FailureError(FailureKind.INTERNAL, "internal error; the server's log has the request id")
+    error = failure(error, request_id)
     rendered = problem.render(error)
     status = error.status if isinstance(error, http_body.WireError) else rendered.status
     headers = {} if rendered.retry_after_s is None else {"Retry-After": str(rendered.retry_after_s)}

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, problem, v1
+from wakeful.core.protocol import cloudevents, oip, problem, v1
 from wakeful.serving import http_events, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
@@ -32,7 +32,7 @@ class V1Edge:
 
     def __init__(self, aside: streams.Run, naming: http_events.Naming) -> None:
         self._aside = aside
-        self._naming = naming
+        self.naming = naming
 
     def prepare(self, entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
         """The payload of ``:predict`` or ``:explain``, where the body may be an event. Raises ``FailureError``."""
@@ -48,14 +48,17 @@ class V1Edge:
     ) -> tuple[Any, Encode]:
         """The payload of an event: its data is a V1 object, a V2 request, or raw bytes. Raises ``FailureError``."""
         context.protocol = "cloudevents"
-        payload = received.payload
-        inference = None
-        if is_v2(payload):
-            payload = inference = oip.from_object(payload)
-            oip.complete_inputs(inference)
-        elif not isinstance(payload, bytes):
-            payload = v1.check(payload)
+        payload, inference = self.payload_of(received)
         return payload, partial(self._event_reply, entry, received, inference)
+
+    def payload_of(self, received: http_events.Received) -> tuple[Any, oip.InferRequest | None]:
+        """What the model gets of an event, and the V2 request if it is one. Raises ``FailureError``."""
+        payload = received.payload
+        if is_v2(payload):
+            inference = oip.from_object(payload)
+            oip.complete_inputs(inference)
+            return inference, inference
+        return payload if isinstance(payload, bytes) else v1.check(payload), None
 
     def reply(self, context: Context, result: Any) -> Reply:
         """The reply of a model's answer to a V1 request. Raises ``FailureError``."""
@@ -93,6 +96,17 @@ class V1Edge:
         _context: Context,
         result: Any,
     ) -> Reply:
+        event = self.event_of(entry, received, inference, result)
+        return Reply(200, *http_events.rendered(event, received.is_structured))
+
+    def event_of(
+        self,
+        entry: Entry,
+        received: http_events.Received,
+        inference: oip.InferRequest | None,
+        result: Any,
+    ) -> cloudevents.Event:
+        """The event that answers another with what the model said. Raises ``FailureError``."""
         if inference is not None:
             answered = http_v2.respond(entry, inference, result)
             result = problem.parse_json(oip.encode_json(answered, answered.outputs), "the answer")
@@ -105,16 +119,15 @@ class V1Edge:
                 FailureKind.UNSUPPORTED, "a streamed answer cannot be an event: ask without streaming"
             )
         try:
-            headers, body = http_events.answer(received, entry.model.name, result, self._naming)
+            return http_events.answer(received.event, entry.model.name, result, self.naming)
         except TypeError as error:
             raise _no_json(error) from error
-        return Reply(200, headers, body)
 
 
 def is_plain(headers: Headers) -> bool:
     """Whether a body under these headers is JSON, and no event unless its own members say so."""
     content_type = headers.first.get("content-type", "")
-    if v1.media_type(content_type) == http_events.STRUCTURED or not v1.is_json(content_type):
+    if v1.media_type(content_type) in http_events.EVENTS or not v1.is_json(content_type):
         return False
     return not any(name in headers.first for name in http_events.REQUIRED_HEADERS)
 

@@ -20,7 +20,7 @@ class InFlight:
         self.count = 0
         self.rejected = 0
         """Requests over the limit so far."""
-        self._limit = limit
+        self.limit = limit
         self._is_watched = False
         self._last_at = 0.0
         self._idle = asyncio.Event()
@@ -31,11 +31,11 @@ class InFlight:
 
     def check(self) -> None:
         """Asked after ``enter``: whether the request is within the limit. Raises ``FailureError`` (overloaded)."""
-        if self._limit and self.count > self._limit:
+        if self.limit and self.count > self.limit:
             self.rejected += 1
             raise FailureError(
                 FailureKind.OVERLOADED,
-                f"{self._limit} requests are being answered, which is the limit (--max_concurrency): try again later",
+                f"{self.limit} requests are being answered, which is the limit (--max_concurrency): try again later",
                 1.0,
             )
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import numpy as np
 
 from wakeful.core.errors import InvalidError
 from wakeful.serving import Context, InferRequest, InferResponse, Model, Tensor
@@ -40,6 +41,8 @@ class Echo(Model):
                 return "plain"
             case "object":
                 return {"x": object()}
+            case "nan":
+                return {"predictions": [float("nan"), np.float32(1.5), np.array([1, 2]), "x"]}
             case "stop":
                 raise StopIteration
             case "headers":
