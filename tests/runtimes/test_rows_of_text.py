@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from runtimes import named_tensors
+from wakeful import kserve
 from wakeful.client import translate
 from wakeful.core.errors import InvalidError
 from wakeful.serving import tabular_rows
@@ -34,7 +35,11 @@ def of_another_protocol(rows: list[Any]) -> Any:
     return tensor.data.reshape(tensor.shape)
 
 
-@pytest.mark.parametrize("of_rows", [of_a_table, of_a_graph, of_another_protocol])
+def of_a_kserve_model(rows: list[Any]) -> Any:
+    return kserve.get_predict_input({"instances": rows})
+
+
+@pytest.mark.parametrize("of_rows", [of_a_table, of_a_graph, of_another_protocol, of_a_kserve_model])
 @pytest.mark.parametrize(
     "rows", [["a"] * 99 + [LONG], [["a"]] * 99 + [[LONG]], [["a", "b"]] * 49 + [[LONG, "c"]]]
 )
@@ -99,3 +104,31 @@ def test_rows_too_deep_for_an_array_are_told_or_kept(value: Any, levels: int) ->
                 of_rows(rows)
         else:
             assert of_rows(rows).shape == (1,) * levels
+
+
+def test_the_answer_of_a_kserve_model_with_one_long_text_is_as_long_as_it_is() -> None:
+    texts = ["a"] * 999 + [LONG]
+    tracemalloc.start()
+    try:
+        answer = kserve.get_predict_response(kserve.InferRequest("m", []), texts, "m")
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(answer, kserve.InferResponse)
+    assert answer.outputs[0].data[-1] == LONG
+    assert most < 4 * BYTES_PER_CHARACTER * len(LONG)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"instances": [[1], [1, 2]]},
+        {"inputs": [["a"], "b"]},
+        {},
+        {"instances": "text"},
+        {"instances": [["a"], ["b", "c"]]},
+    ],
+)
+def test_a_kserve_model_refuses_rows_of_no_one_shape(payload: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError, match="rows"):
+        kserve.get_predict_input(payload)

@@ -281,24 +281,42 @@ def generate_uuid() -> str:
 
 
 def get_predict_input(payload: dict[str, Any] | InferRequest, columns: list[str] | None = None) -> Any:
-    """The rows of a request as an array, or as a DataFrame where rows are objects or there are several inputs."""
+    """The rows of a request as an array, or as a DataFrame where rows are objects or there are several inputs.
+
+    Text is objects, as long as each is: KServe's own arrays make every element as long as the longest. Raises
+    ``InvalidError`` where there are no rows or they differ in shape.
+    """
     if isinstance(payload, InferRequest):
         if len(payload.inputs) == 1:
             return payload.inputs[0].as_numpy()
         return payload.as_dataframe()
-    rows = payload["inputs"] if "inputs" in payload else payload["instances"]
+    key = "inputs" if "inputs" in payload else "instances"
+    rows = payload.get(key)
+    if not isinstance(rows, list):
+        raise InvalidError('the request has no "instances" (or "inputs") that is a list of rows')
     if rows and isinstance(rows[0], dict):
         import pandas
 
         return pandas.DataFrame(rows, columns=columns)
-    return np.array(rows)
+    try:
+        return _array(rows)
+    except ValueError as error:
+        raise InvalidError(f'"{key}" is ragged: rows differ in shape') from error
+
+
+def _array(rows: list[Any]) -> NDArray[Any]:
+    """Rows as an array, text as objects. Raises ``ValueError`` where they differ in shape."""
+    array = arrays.stacked(rows)
+    if array.dtype.kind == "O" and any(type(item) is list for item in array.flat):
+        raise ValueError("rows differ in shape")
+    return array
 
 
 def get_predict_response(
     payload: dict[str, Any] | InferRequest, result: Any, model_name: str
 ) -> dict[str, Any] | InferResponse:
     """The answer to ``payload`` in its protocol, from an array or a DataFrame."""
-    array = np.asarray(result)
+    array = _array(result) if isinstance(result, list) else np.asarray(result)
     if not isinstance(payload, InferRequest):
         return {"predictions": array.tolist()}
     output = InferOutput("output-0", list(array.shape), arrays.datatype_of(array))
