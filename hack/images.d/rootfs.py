@@ -1,7 +1,8 @@
 """Puts together what an image holds: called by every Containerfile inside its build stage, never on your machine.
 
 ``python DEST``          the interpreter, the standard library and the shared libraries that they load
-``site DEST SITE``       the installed packages, without tests, headers and sources of extensions
+``site DEST SITE [LIBRARY...]``   the installed packages, without tests, headers and sources of extensions; and libraries
+                         of the base that only this image needs
 ``app DEST SOURCE``      our own packages
 
 The final stage starts from nothing and copies the three trees: no shell, no package manager, nothing of the base but
@@ -103,12 +104,14 @@ def main(words: list[str]) -> None:
     match words:
         case ["python", dest]:
             make_python(Path(dest))
-        case ["site", dest, source]:
-            make_site(Path(dest), Path(source))
+        case ["site", dest, source, *libraries]:
+            make_site(Path(dest), Path(source), set(libraries))
         case ["app", dest, source]:
             make_app(Path(dest), Path(source))
         case _:
-            sys.exit(f"usage: rootfs.py python DEST | site DEST SITE | app DEST SOURCE; got {words}")
+            sys.exit(
+                f"usage: rootfs.py python DEST | site DEST SITE [LIBRARY...] | app DEST SOURCE; got {words}"
+            )
 
 
 def make_python(dest: Path) -> None:
@@ -134,7 +137,7 @@ def make_python(dest: Path) -> None:
     shutil.copyfile(os.path.realpath("/etc/os-release"), dest / "etc/os-release")
     subprocess.run(["/sbin/ldconfig", "-r", str(dest)], check=True)
     shutil.rmtree(dest / "var/cache", ignore_errors=True)
-    record_packages(copied, dest)
+    record_packages(copied, dest, ("ca-certificates", "base-files"))
     compile_tree(dest, stdlib)
     settle_modes(dest)
 
@@ -151,8 +154,10 @@ def make_root(dest: Path) -> None:
         (dest / name).write_text(text)
 
 
-def make_site(dest: Path, source: Path) -> None:
-    """The installed packages of ``source`` where the image's interpreter looks for them."""
+def make_site(dest: Path, source: Path, libraries: set[str]) -> None:
+    """The installed packages of ``source`` where the image's interpreter looks for them, and ``libraries`` of the base."""
+    own = sorted(runtime_libraries(libraries)) if libraries else []
+    record_packages([copy_library(path, dest) for path in own], dest)
     target = dest / purelib().relative_to("/")
     for path in walk(source, SITE_WITHOUT):
         inside = path.relative_to(source)
@@ -165,7 +170,7 @@ def make_site(dest: Path, source: Path) -> None:
     settle_modes(dest)
     objects = sorted(source.rglob("*.so*"))
     beside = frozenset(path.name for path in objects)
-    missing = {path for path in needed(objects, beside) if not is_there(path, source)}
+    missing = {path for path in needed(objects, beside) if not is_there(path, source) and path not in own}
     if missing:
         sys.exit(f"rootfs.py: the image lacks {sorted(map(str, missing))}: add them to make_python")
 
@@ -178,10 +183,12 @@ def strip_debug(target: Path) -> None:
     """
     if shutil.which("strip") is None:
         return
-    rewritten = {path.name.removesuffix(".libs") for path in target.glob("*.libs")}
-    rewritten |= {"sklearn"} if "scikit_learn" in rewritten else set()
+    rewritten: set[str] = set()
+    for record in target.glob("*.dist-info/RECORD"):
+        tops = {line.split("/")[0] for line in record.read_text().splitlines()}
+        rewritten |= tops if any(top.endswith(".libs") for top in tops) else set()
     for path in sorted(target.rglob("*.so")):
-        if path.relative_to(target).parts[0].removesuffix(".libs") not in rewritten:
+        if path.relative_to(target).parts[0] not in rewritten:
             subprocess.run(["strip", "--strip-debug", str(path)], check=True)
 
 
@@ -290,7 +297,7 @@ def compile_tree(dest: Path, place: Path) -> None:
             path.unlink()
 
 
-def record_packages(copied: list[Path], dest: Path) -> None:
+def record_packages(copied: list[Path], dest: Path, beside: tuple[str, ...] = ()) -> None:
     """Licence and package record of each Debian package that a copied file belongs to, where scanners look."""
     if shutil.which("dpkg-query") is None:
         return
@@ -302,11 +309,13 @@ def record_packages(copied: list[Path], dest: Path) -> None:
             ["dpkg-query", "-S", *names[start : start + 500]], capture_output=True, text=True, check=False
         ).stdout
         owners |= {line.split(":", 1)[0] for line in found.splitlines() if not line.startswith("diversion")}
-    for owner in sorted({*owners, "ca-certificates", "base-files"}):
+    for owner in sorted({*owners, *beside}):
         stanza = subprocess.run(
             ["dpkg-query", "-s", owner], capture_output=True, text=True, check=True
         ).stdout
-        (dest / "var/lib/dpkg/status.d" / owner).write_text(stanza)
+        records = dest / "var/lib/dpkg/status.d"
+        records.mkdir(parents=True, exist_ok=True)
+        (records / owner).write_text(stanza)
         licence = Path("/usr/share/doc", owner, "copyright")
         if licence.exists():
             copy_file(licence, dest)

@@ -224,6 +224,7 @@ def hand_over(archived: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(archived, partial)
     partial.replace(target)
+    partial.unlink(missing_ok=True)  # two names of one file: the kernel renames nothing then
 
 
 def forget_older(cache: Path, name: str) -> None:

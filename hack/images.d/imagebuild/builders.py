@@ -1,7 +1,7 @@
 """The programs that can run a Containerfile: docker or podman where an engine answers, else buildah without any.
 
 Called by __main__.py, which picks one with ``choose``. A builder turns a staged context into a docker-archive. buildah
-needs no daemon and, with chroot isolation, no container runtime; its storage is a folder of the cache.
+needs no daemon and, with chroot isolation, no container runtime; its storage is a folder of the cache (bounded: storage.py).
 
 Invariant: the same context gives the same image with each of them, up to the layers' time stamps under docker.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from imagebuild import storage
 from imagebuild.foundation import Foundation
 from imagebuild.steps import ImageError, answers, run
 
-MOST_LAYERS = 400  # of all builds ever: some 35 a full build, mostly small; about 6 GB
 OFFLINE = "--no-index --find-links /wheels"
 PACKAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
@@ -53,16 +53,16 @@ class Buildah:
 
     def __init__(self, cache: Path, log: Path) -> None:
         self._log = log
-        storage = cache / "storage"
-        forget_layers(storage)
+        self._storage = cache / "storage"
         driver = "overlay" if "overlay" in Path("/proc/filesystems").read_text() else "vfs"
         self._call = [
             "buildah",
-            f"--root={storage}/root",
-            f"--runroot={storage}/run",
+            f"--root={self._storage}/root",
+            f"--runroot={self._storage}/run",
             f"--storage-driver={driver}",
         ]
         run([*self._call, "rm", "--all"], log)  # what a killed build left
+        storage.bound(self._storage, self._call)
 
     def load_base(self, foundation: Foundation) -> str:
         image = f"localhost/wakeful/base:{foundation.key}"
@@ -97,15 +97,7 @@ class Buildah:
             [*self._call, "push", "--quiet", f"localhost/{job.tag}", f"docker-archive:{saved}:{job.tag}"],
             self._log,
         )
-
-
-def forget_layers(storage: Path, most: int = MOST_LAYERS) -> None:
-    """Empty a storage that has collected more than ``most`` layers: they speed the next build up and nothing else."""
-    for driver in ("overlay", "vfs"):
-        folder = storage / "root" / driver
-        if folder.is_dir() and sum(1 for _ in folder.iterdir()) > most:
-            shutil.rmtree(storage)
-            return
+        storage.bound(self._storage, self._call)
 
 
 class Engine:

@@ -18,7 +18,16 @@ from imagebuild.keys import KEY_LENGTH
 from imagebuild.steps import Steps, run
 
 SUITE = "bookworm"
-PACKAGES = ("python3.11", "python3.11-venv", "ca-certificates", "libstdc++6", "libgomp1", "binutils")
+# binutils: torch's stand-ins (cpu_torch.py); libnuma1: vLLM. Neither gets into another image.
+PACKAGES = (
+    "python3.11",
+    "python3.11-venv",
+    "ca-certificates",
+    "libstdc++6",
+    "libgomp1",
+    "binutils",
+    "libnuma1",
+)
 OPTIONS = (
     "--variant=essential",
     "--dpkgopt=path-exclude=/usr/share/man/*",

@@ -45,6 +45,7 @@ def render(root: Path) -> dict[Path, str]:
             "SCRIPTS": " ".join(
                 str(FOLDER / script) for script in ("rootfs.py", *table.get("prepared_by", []))
             ),
+            "LIBRARIES": "".join(f" {library}" for library in table.get("libraries", [])),
             "PREPARE": "".join(PREPARE.format(script) for script in table.get("prepared_by", [])),
             **{word: text if is_from_source else "" for word, text in TOOLS.items()},
         }

@@ -19,15 +19,17 @@ from typing import Any
 USER = "65532:65532"
 WANTED = os.environ.get("WAKEFUL_TEST_IMAGES", "")
 # Built and tested by WAKEFUL_TEST_IMAGES=all only: minutes and gigabytes each.
-LARGE = {"huggingface", "torch"}
+LARGE = {"huggingface", "torch", "vllm"}
 SCRIPT = """
 set -e
 PATH=$PATH:/usr/sbin:/sbin:/bin
 mount --make-rprivate /
 mount --bind "$1" "$1"
-mkdir -p "$1/dev" "$1/proc"
+mkdir -p "$1/dev" "$1/proc" "$1/sys"
 mount --rbind /dev "$1/dev"
 mount --bind /proc "$1/proc"
+mount --bind /sys "$1/sys"
+mount -o remount,bind,ro "$1/sys"
 for folder in $2; do mkdir -p "$1/$folder"; mount -t tmpfs -o mode=1777 tmpfs "$1/$folder"; done
 if [ -n "$3" ]; then mount --bind "$3" "$1/mnt"; fi
 mount -o remount,bind,ro "$1"

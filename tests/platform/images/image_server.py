@@ -17,13 +17,17 @@ from waiting_rig import until_blocking
 
 
 @contextmanager
-def serving(image: Unpacked, folder: Path, *flags: str, writable: Sequence[str] = ()) -> Iterator[str]:
+def serving(
+    image: Unpacked, folder: Path, *flags: str, writable: Sequence[str] = (), within_s: float = 120
+) -> Iterator[str]:
     """The address of the image's model server with ``folder`` as /mnt, once its model ``m`` is ready."""
     port = free_port()
     words = ["--model_name=m", f"--http_port={port}", "--http_address=127.0.0.1", *flags]
     with started(image.command(*words, mnt=folder, writable=writable)) as server:
         url = f"http://127.0.0.1:{port}"
-        until_blocking(lambda: answers(url + "/v2/health/ready", server), 120, "the model server to be ready")
+        until_blocking(
+            lambda: answers(url + "/v2/health/ready", server), within_s, "the model server to be ready"
+        )
         yield url
     assert server.returncode == 0
 

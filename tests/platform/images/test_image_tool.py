@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from imagebuild import archive, builders, containerfile, keys, wheels
+from imagebuild import archive, containerfile, keys, wheels
 from imagebuild.containerfile import Containerfile, ContainerfileError
 from imagebuild.steps import ImageError, run
 
@@ -55,7 +55,7 @@ NAMES = [
     "sklearn",
     "storage-initializer",
 ]
-NAMES += ["torch", "xgboost"]
+NAMES += ["torch", "vllm", "xgboost"]
 
 
 def only(tree: Path) -> Containerfile:
@@ -182,15 +182,6 @@ def test_failed_program_shows_its_last_words(tmp_path: Path) -> None:
         run(["sh", "-c", "echo no luck; exit 3"], tmp_path / "log")
     with pytest.raises(ImageError, match="absent-program cannot be run"):
         run(["absent-program"], tmp_path / "log")
-
-
-def test_collected_layers_are_bounded(tmp_path: Path) -> None:
-    for number in range(3):
-        (tmp_path / f"root/overlay/{number}").mkdir(parents=True)
-    builders.forget_layers(tmp_path, most=3)
-    assert (tmp_path / "root/overlay/2").exists()
-    builders.forget_layers(tmp_path, most=2)
-    assert not tmp_path.exists()
 
 
 def tool(*words: str, cache: Path) -> subprocess.CompletedProcess[str]:
