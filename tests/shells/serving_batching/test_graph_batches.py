@@ -211,6 +211,44 @@ def test_a_graph_that_mixes_its_rows_is_found_out(tmp_path: Path, graph: Callabl
     assert model.runs == [4] + [1, 2, 1] * 3
 
 
+def late_mixer() -> tuple[Any, ...]:
+    """Rows are apart while all are below 100; from there on each is answered with the largest of all."""
+    nodes = [
+        node("ReduceMax", ["x"], ["most"], keepdims=0),
+        node("Greater", ["most", "hundred"], ["is_large"]),
+        node("Where", ["is_large", "most", "x"], ["y"]),
+    ]
+    hundred = helper.make_tensor("hundred", onnx_models.TYPES["FP32"], [], [100.0])
+    return nodes, FREE, ANSWER, [hundred]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_graph_that_begins_to_mix_its_rows_later_is_found_out_too(tmp_path: Path, place: int) -> None:
+    model = served(tmp_path, *late_mixer())
+    batching = model.batching
+    assert isinstance(batching, graphs.GraphBatching)
+    quiet = [rows(1.0), rows(2.0), rows(3.0)]
+    loud = [*quiet]
+    loud[place] = rows(1000.0)
+    together(model, *[quiet] * 10)
+    model.runs.clear()
+    for _ in range(3 * graphs.SAMPLE_EVERY):
+        answers = together(model, loud)
+    assert answers == [[alone(model, payload) for payload in loud]], "found out, and asked one by one since"
+    assert model.runs[-9:] == [1] * 9
+    assert model.runs.count(3) < 3 * graphs.SAMPLE_EVERY
+
+
+def test_samples_cost_next_to_nothing(tmp_path: Path) -> None:
+    model = served(tmp_path, [node("Add", ["x", "x"], ["y"])], FREE, ANSWER)
+    asked = [rows(1.0), rows(2.0)]
+    together(model, *[asked] * 10)
+    model.runs.clear()
+    for _ in range(4 * graphs.SAMPLE_EVERY):
+        together(model, asked)
+    assert (model.runs.count(1), model.runs.count(2)) == (4, 4 * graphs.SAMPLE_EVERY)
+
+
 ROW = st.tuples(st.floats(-8, 8, width=32), st.integers(-9, 9))
 GOOD = st.lists(ROW, min_size=1, max_size=3)
 PAYLOADS = st.one_of(
