@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, oip_binary, v1
+from wakeful.core.protocol import oip, oip_binary, problem, v1
 from wakeful.serving import ids, translation
 from wakeful.serving.exchange import Reply, Request
 from wakeful.serving.model import Context, Model
@@ -102,17 +102,13 @@ def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: An
 
 def as_response(result: Any, model: Model) -> oip.InferResponse:
     """What a model answered, as an ``InferResponse``; gRPC's edge calls it too. Raises ``FailureError``."""
-    if type(result) is oip.InferResponse:
-        return result
     match result:
         case oip.InferResponse():
-            return result
+            return _whole(result, model)
         case {"outputs": list(outputs)}:
-            tensors = [
-                oip.Tensor(o["name"], tuple(o["shape"]), o["datatype"], o["data"], o.get("parameters") or {})
-                for o in outputs
-            ]
-            return oip.InferResponse(tensors, id=result.get("id"), parameters=result.get("parameters"))
+            tensors = [_tensor(model, place, output) for place, output in enumerate(outputs)]
+            given = oip.InferResponse(tensors, id=result.get("id"), parameters=result.get("parameters"))
+            return _whole(given, model)
         case {"predictions": _}:
             return translation.to_response(result, model.outputs())
         case _:
@@ -120,3 +116,40 @@ def as_response(result: Any, model: Model) -> oip.InferResponse:
                 FailureKind.UNSUPPORTED,
                 f"model {model.name} answered a V2 request with {type(result).__name__}, not an InferResponse: use :predict",
             )
+
+
+def _tensor(model: Model, place: int, output: Any) -> oip.Tensor:
+    """An output that model code wrote as a dict. Raises ``FailureError`` (internal) that says what it lacks."""
+    try:
+        name, shape, datatype, data = (output[key] for key in ("name", "shape", "datatype", "data"))
+        return oip.Tensor(name, tuple(shape), datatype, data, output.get("parameters") or {})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FailureError(
+            FailureKind.INTERNAL,
+            f"model {model.name} answered a V2 request with outputs[{place}] that is no tensor: it needs name, shape (a list), "
+            "datatype and data",
+        ) from error
+
+
+def _whole(response: oip.InferResponse, model: Model) -> oip.InferResponse:
+    """The answer of model code, if its outputs hold what their shapes say. Raises ``FailureError`` (internal).
+
+    Lists in lists and what is in binary form already are not counted.
+    """
+    for tensor in response.outputs:
+        data = tensor.data
+        is_flat = type(data) is list and not (data and type(data[0]) is list)
+        count = len(data) if is_flat else getattr(data, "size", None)
+        if type(count) is int and count != tensor.size:
+            raise FailureError(
+                FailureKind.INTERNAL,
+                f"model {model.name} answered output {problem.shown(tensor.name)} of shape {list(tensor.shape)} with {count} elements",
+            )
+        if tensor.datatype not in oip.ELEMENT_BYTES:
+            known = ", ".join(oip.ELEMENT_BYTES)
+            raise FailureError(
+                FailureKind.INTERNAL,
+                f"model {model.name} answered output {problem.shown(tensor.name)} of datatype {problem.shown(tensor.datatype)}; "
+                f"known are {known}",
+            )
+    return response

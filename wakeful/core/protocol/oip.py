@@ -380,4 +380,11 @@ def dump(value: Any) -> bytes:
 
     Raises ``TypeError`` for what JSON has no form for.
     """
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(value, _listed, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+
+
+def _listed(value: Any) -> Any:
+    """Arrays that orjson leaves to us: of text or objects, without dimensions, or not row by row in memory."""
+    if not hasattr(value, "tolist"):
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return value.tolist()
