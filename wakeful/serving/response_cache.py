@@ -80,7 +80,7 @@ class ResponseCache:
             return None
         digest = blake2b(digest_size=32)
         for part in (request.target, str(entry.loads), *(headers.get(name, "") for name in KEY_HEADERS)):
-            content = part.encode()
+            content = part.encode("utf-8", "surrogateescape")
             digest.update(len(content).to_bytes(8, "little"))
             digest.update(content)
         digest.update(request.body)

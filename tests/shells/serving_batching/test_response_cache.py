@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -111,6 +112,17 @@ async def test_what_makes_requests_differ(rig: Rig, headers: dict[str, str]) -> 
 )
 async def test_what_is_never_kept(rig: Rig, body: Any) -> None:
     assert [await rig.ask(PREDICT, body) for _ in range(2)] == [(1, ""), (2, "")]
+
+
+async def test_headers_that_are_no_text_are_kept_apart_too(rig: Rig) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rig.server.port)
+    for accept, asked in ((b"\xff", 1), (b"\xff", 1), (b"\xfe", 2)):
+        head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nAccept: %b\r\n\r\n{}"
+        writer.write(head % (PREDICT.encode(), accept))
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert (await reader.readuntil(b"}")).startswith(b'{"predictions":[%d]' % asked)
+    writer.close()
 
 
 async def test_a_model_loaded_again_is_asked_again(rig: Rig) -> None:
