@@ -16,6 +16,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.oip import InferResponse
+from wakeful.core.protocol.oip_shares import Share
 from wakeful.core.scaling.batch import Waiting
 from wakeful.kit import logs
 from wakeful.serving import streams
@@ -28,7 +29,7 @@ from wakeful.serving.registry import Entry
 log = logs.get("serving")
 Done = Callable[[Any], None]
 """Gets what the model answered, or the ``FailureError``."""
-WHOLE = frozenset({dict, InferResponse, FailureError, str, bytes})
+WHOLE = frozenset({dict, InferResponse, Share, FailureError, str, bytes})
 """Answers that are certainly no stream."""
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, problem, v1
+from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import ids, translation
 from wakeful.serving.exchange import Reply, Request
 from wakeful.serving.model import Context, Model
@@ -78,11 +79,16 @@ def _selected(entry: Entry, request: oip.InferRequest, result: Any) -> tuple[oip
 
 def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any) -> Reply:
     """The HTTP answer to ``/v2/models/{m}/infer``."""
-    response, names = _selected(entry, request, result)
     headers = context.response_headers
     if headers:
         for given in [name for name in headers if name.lower() in ("content-type", BINARY_HEADER)]:
             del headers[given]
+    if type(result) is Share and not request.outputs and not request.parameters:
+        body = result.as_json(request.id or ids.answer_id())
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            return Reply(200, headers, body)
+    response, names = _selected(entry, request, result)
     if not names:
         try:
             content = oip.encode_json(response, response.outputs)
@@ -102,6 +108,8 @@ def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: An
 
 def as_response(result: Any, model: Model) -> oip.InferResponse:
     """What a model answered, as an ``InferResponse``; gRPC's edge calls it too. Raises ``FailureError``."""
+    if type(result) is Share:
+        return result
     match result:
         case oip.InferResponse():
             return _whole(result, model)

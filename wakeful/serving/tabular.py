@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import arrays, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
+from wakeful.core.protocol.oip_shares import Share, Whole
 from wakeful.core.protocol.problem import shown
 from wakeful.serving import tabular_rows
 from wakeful.serving.model import Context, Model
@@ -75,8 +76,12 @@ class TabularModel(Model):
     def rendered(self, payload: Any, result: Any) -> Any:
         """``result`` in the form that ``payload``'s protocol takes."""
         if isinstance(payload, InferRequest):
-            return InferResponse([arrays.from_array(self.output_name, np.asarray(result))])
+            return InferResponse([self.output_of(np.asarray(result))])
         return {"predictions": result.tolist() if hasattr(result, "tolist") else result}
+
+    def output_of(self, result: NDArray[Any]) -> Tensor:
+        """The V2 output of what was computed."""
+        return arrays.from_array(self.output_name, result)
 
     def _check_width(self, shape: tuple[int, ...], what: str) -> None:
         width = self.width
@@ -118,29 +123,38 @@ class MatrixBatching:
 
     def answer(self, parts: Sequence[Part]) -> Sequence[Any]:
         model = self._model
-        if len(parts) == 1:
-            part = parts[0]
-            return [model.rendered(part.payload, model.compute(part.value))]
-        result = model.compute(np.concatenate([part.value for part in parts]))
-        total = sum(part.rows for part in parts)
-        if type(result) is not np.ndarray or result.shape[:1] != (total,):
-            raise TypeError(f"{type(result).__name__} cannot be shared out among {total} rows")
-        return self._shared_out(parts, result)
+        rows = sum([part.rows for part in parts])
+        result = model.compute(_matrix(parts))
+        if type(result) is np.ndarray and result.shape[:1] == (rows,):
+            return self._shared_out(parts, result)
+        if len(parts) > 1:
+            raise TypeError(f"{type(result).__name__} cannot be shared out among {rows} rows")
+        return [model.rendered(parts[0].payload, result)]
 
     def _shared_out(self, parts: Sequence[Part], result: NDArray[Any]) -> list[Any]:
         answers: list[Any] = []
         plain: list[Any] | None = None
+        whole: Whole | None = None
         start = 0
         for part in parts:
             end = start + part.rows
             if isinstance(part.payload, InferRequest):
-                answers.append(self._model.rendered(part.payload, result[start:end]))
+                if whole is None:
+                    whole = Whole(self._model.name, result, self._model.output_of)
+                answers.append(Share(whole, start, end))
             else:
                 if plain is None:
                     plain = result.tolist()
                 answers.append({"predictions": plain[start:end]})
             start = end
         return answers
+
+
+def _matrix(parts: Sequence[Part]) -> NDArray[Any]:
+    """The rows of all parts, one under the other."""
+    if len(parts) == 1:
+        return parts[0].value  # type: ignore[no-any-return]  # ``part`` made it
+    return np.concatenate([part.value for part in parts])
 
 
 def _elements(rows: list[Any]) -> int:

@@ -149,7 +149,7 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
     Raises ``InvalidError`` for infinities and for BYTES that are no UTF-8: ask for those in binary form.
     """
     data = tensor.data
-    if type(data) is np.ndarray and _is_plain(tensor.datatype, data):
+    if type(data) is np.ndarray and is_plain(tensor.datatype, data):
         return tensor
     if isinstance(data, bytes | memoryview):
         data = np.frombuffer(data, dtype=DTYPES[tensor.datatype])
@@ -169,8 +169,8 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
     return oip.Tensor(tensor.name, tensor.shape, tensor.datatype, data, tensor.parameters)
 
 
-def _is_plain(datatype: str, data: NDArray[Any]) -> bool:
-    """Whether an array is what JSON takes already: flat, in this machine's byte order, and finite as a whole."""
+def is_plain(datatype: str, data: NDArray[Any]) -> bool:
+    """Whether an array is what JSON takes as it is: flat, in this machine's byte order, and finite as a whole."""
     if data.ndim != 1 or data.dtype != DTYPES[datatype] or datatype in BITS or not data.flags.c_contiguous:
         return False
     return data.dtype.kind != "f" or math.isfinite(float(np.add.reduce(data)))

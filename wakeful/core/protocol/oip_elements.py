@@ -120,7 +120,7 @@ def _are_fit(flat: list[Any], types: set[type], datatype: str) -> bool:
     if not flat:
         return True
     if datatype == "FP32":
-        return min(flat) >= -FP32_MAX and max(flat) <= FP32_MAX
+        return bool(min(flat) >= -FP32_MAX and max(flat) <= FP32_MAX)
     bounds = INTEGER_RANGES.get(datatype)
     if bounds is None or float in types:
         return False
