@@ -21,7 +21,7 @@ from captum.attr import IntegratedGradients
 
 from runtimes.explainer import background, methods
 from runtimes.explainer.settings import ExplainerSettings
-from runtimes.torch.model import TorchModel, tensor_of
+from runtimes.torch.model import TorchModel, no_memory, tensor_of
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import v1
 from wakeful.core.protocol.problem import shown
@@ -88,7 +88,9 @@ class GradientExplainer(Model):
                 n_steps=self._settings.samples,
                 internal_batch_size=1,
             )
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
+            if (failure := no_memory(error)) is not None:
+                raise failure from error
             text = " ".join(str(error).split())[:200]
             raise FailureError(
                 FailureKind.UNSUPPORTED, f"the program gives no gradient of that output: {text}"

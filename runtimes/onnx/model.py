@@ -34,6 +34,7 @@ DATATYPES = {
 MAPS = "seq(map("
 """What converted classifiers give: probabilities by class, one map a row."""
 REPOSITORY_DEPTH = 2
+MEMORY_RETRY_S = 5.0
 ERRORS_ONLY = 3
 """ONNX Runtime's severity from which it writes to stderr: its warnings are about graphs, nothing a server's user can change."""
 OUT_OF_MEMORY = ("AllocateRaw", "bad_alloc", "Failed to allocate")
@@ -93,8 +94,10 @@ class OnnxModel(graphs.GraphModel):
             results = session.run(names, inputs)
         except Exception as error:
             text = " ".join(str(error).split())[:300]
-            if any(word in text for word in OUT_OF_MEMORY):
-                raise FailureError(FailureKind.INTERNAL, f"the model found no memory: {text}") from error
+            if isinstance(error, MemoryError) or any(word in text for word in OUT_OF_MEMORY):
+                raise FailureError(
+                    FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S
+                ) from error
             # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
             raise InvalidError(f"the model cannot compute this input: {text}") from error
         return {name: _array(result) for name, result in zip(names, results, strict=True)}

@@ -26,6 +26,7 @@ EXPORTED = ".pt2"
 ACCEPTED = (EXPORTED, ".pt", ".pth")
 WEIGHTS = (".safetensors", ".bin", ".ckpt")
 REPOSITORY_DEPTH = 2
+MEMORY_RETRY_S = 5.0
 SAFE_ALTERNATIVE = "ONNX (torch.onnx.export)"
 DATATYPES = {
     torch.bool: "BOOL",
@@ -137,12 +138,23 @@ class TorchModel(graphs.GraphModel):
             return _named(call(*tensors))
         except Exception as error:
             text = " ".join(str(error).split())[-300:]
-            if "DefaultCPUAllocator" in text or isinstance(error, MemoryError):
-                raise FailureError(FailureKind.INTERNAL, f"the model found no memory: {text}") from error
+            if (failure := no_memory(error)) is not None:
+                raise failure from error
             # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
             raise InvalidError(
                 f"the model cannot compute this input: {type(error).__name__}: {text}"
             ) from error
+
+
+def no_memory(error: BaseException) -> FailureError | None:
+    """The failure where PyTorch found no memory, which is the server's and may pass; None for other errors."""
+    text = " ".join(str(error).split())[-300:]
+    is_it = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
+    return (
+        FailureError(FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S)
+        if is_it
+        else None
+    )
 
 
 def _found(model_dir: Path) -> Path:

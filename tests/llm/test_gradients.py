@@ -45,6 +45,9 @@ save("two", Two(), torch.zeros(1, 2), torch.zeros(1, 2), fixed=True)
 class Steep(torch.nn.Module):
     def forward(self, left, right): return (left.exp() - right.exp()).sum(dim=1)
 save("steep", Steep(), torch.zeros(1, 1), torch.zeros(1, 1), fixed=True)
+class Greedy(torch.nn.Module):
+    def forward(self, row): return row.unsqueeze(-1).expand(1, 3, 2**50)[..., 0]  # backwards: 12 PB of zeros, more than addresses reach
+save("greedy", Greedy(), torch.zeros(1, 3), fixed=True)
 class Tokens(torch.nn.Module):
     def forward(self, ids): return ids.to(torch.float32).sum(dim=1)
 save("tokens", Tokens(), torch.zeros(2, 3, dtype=torch.int64))
@@ -64,7 +67,7 @@ def served(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Clients of the explainers, by program."""
     with ExitStack() as stack:
         clients = {}
-        for name in ("linear", "classes", "script", "two", "steep"):
+        for name in ("linear", "classes", "script", "two", "steep", "greedy"):
             folder = tmp_path_factory.mktemp(name)
             flags = ("--method=integrated_gradients", f"--model_dir={programs / name}", "--model_name=m")
             running: Running = stack.enter_context(
@@ -162,3 +165,12 @@ def test_what_has_no_gradients_is_not_loaded(programs: Path, name: str, words: s
     )
     assert done.returncode == 1
     assert words in done.stderr.splitlines()[-1], json.dumps(done.stderr[-500:])
+
+
+def test_no_memory_for_a_gradient_is_the_servers_failure_and_may_pass(
+    served: dict[str, InferenceClient],
+) -> None:
+    for _ in range(2):
+        with pytest.raises(UpstreamError, match=r"found no memory: .*allocate") as caught:
+            explained(served["greedy"], [1.0, 2.0, 3.0])
+        assert caught.value.status == 503
