@@ -102,8 +102,7 @@ class VllmModel(OpenAIModel):
         self._process = process.VllmProcess()
         self._upstream = Upstream(self._process.socket)
         try:
-            can_compile = process.can_compile(self._environ)
-            argv = flags.command(self._flags, program, self._process.socket, can_compile=can_compile)
+            argv = flags.command(self._flags, program, self._process.socket)
             await self._process.start(argv, process.environment(self._environ, options.model_dir))
             await self._wait_until_up(options.load_timeout_s)
             tasks = _tasks(await self._upstream.routes())

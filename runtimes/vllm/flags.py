@@ -109,11 +109,8 @@ def _groups(argv: Sequence[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def command(flags: Flags, program: Sequence[str], socket: str, *, can_compile: bool = True) -> list[str]:
-    """The command line of vLLM. Its own drain is short: this server's comes first, and asks nothing of it after.
-
-    Without a compiler for C++ it is told not to compile; flags of the user's come later and win.
-    """
+def command(flags: Flags, program: Sequence[str], socket: str) -> list[str]:
+    """The command line of vLLM. Its own drain is short: this server's comes first, and asks nothing of it after."""
     own = [
         *program,
         "serve",
@@ -129,6 +126,4 @@ def command(flags: Flags, program: Sequence[str], socket: str, *, can_compile: b
     ]
     if flags.settings.trust_remote_code:
         own.append("--trust-remote-code")
-    if not can_compile:
-        own.append("--enforce-eager")
     return [*own, *flags.engine]

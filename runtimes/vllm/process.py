@@ -45,7 +45,7 @@ SET = {
 """No reports to anybody, no port beyond loopback, none of the routes that put an engine to sleep or load adapters."""
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 NOT_COMPILED = {"TORCH_COMPILE_DISABLE": "1"}
-"""vLLM compiles single functions even with --enforce-eager (log probabilities): without a compiler they run as they are."""
+"""torch's switch, which vLLM follows: --enforce-eager leaves single functions to be compiled (log probabilities)."""
 REMOVED = ("VLLM_API_KEY", "VLLM_PLUGINS", "WAKEFUL_TERMINATION_LOG")
 
 log = logs.get("vllm")

@@ -89,7 +89,6 @@ def test_a_module_beside_is_the_program_where_there_is_no_other(
 def test_nothing_is_compiled_where_there_is_no_compiler(tmp_path: Path) -> None:
     compiler = tmp_path / "g++"
     compiler.touch(mode=0o755)
-    parsed = flags.parse(["--model=/m", "--no-enforce-eager"])
     for environ, can in (
         ({"PATH": ""}, False),
         ({"PATH": str(tmp_path)}, True),
@@ -97,9 +96,6 @@ def test_nothing_is_compiled_where_there_is_no_compiler(tmp_path: Path) -> None:
     ):
         assert process.can_compile(environ) == can
         assert ("TORCH_COMPILE_DISABLE" in process.environment(environ, "/no/such/folder")) != can
-        made = flags.command(parsed, ["vllm"], "/s", can_compile=can)
-        assert ("--enforce-eager" in made) != can
-        assert made[-1] == "--no-enforce-eager"
 
 
 def test_kserves_hugging_face_flags_in_vllms_words() -> None:
