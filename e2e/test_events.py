@@ -7,7 +7,7 @@ the machine that runs the test.
 from __future__ import annotations
 
 import base64
-import collections
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -25,13 +25,16 @@ from e2e.web import Ingress
 MEASURED = "com.example.iris.measured"
 RESPONSE = "io.kserve.inference.response"
 ARRIVE_S = 60
+LOST_AFTER_S = 5.0
+JOINING_TRIES = 12
 Item = dict[str, Any]
 
 
 class Post:
     """The post office and the Broker ``default`` of one namespace."""
 
-    def __init__(self, kube: Kube, ingress: Ingress, namespace: str) -> None:
+    def __init__(self, kube: Kube, ingress: Ingress, namespace: str, may_lose: bool) -> None:
+        self.may_lose = may_lose
         self.kube, self.ingress, self.namespace = kube, ingress, namespace
         self.url = kube.get("KnativeService", namespace, "post")["status"]["url"]
         self.broker = kube.get("Broker", namespace, "default")["status"]["address"]["url"]
@@ -48,12 +51,34 @@ class Post:
         assert answer.status == 200, answer
         return [item for item in answer.json() if item["path"] == path]
 
+    def join(self, type_: str, data: Any, path: str, **attributes: str) -> None:
+        """Send events until one comes out at ``path``: the Triggers on that way are at work.
+
+        Knative's broker on its default channel answers 202 and drops the event for a moment after its Triggers
+        say Ready (docs/reference/parity.md has how often). Ours may not: the first has to come out.
+        """
+        lost_after_s = LOST_AFTER_S if self.may_lose else ARRIVE_S
+        sent: list[str] = []
+        while not any(came(item, sent) for item in self.got(path)):
+            assert len(sent) < JOINING_TRIES, f"none of {sent} came out at {path}"
+            sent.append(f"joining-{len(sent)}")
+            assert self.send(sent[-1], type_, data, **attributes) == 202
+            with contextlib.suppress(AssertionError):
+                until(lambda: any(came(item, sent) for item in self.got(path)), lost_after_s, path)
+        assert self.may_lose or len(sent) == 1, sent
+
     def until_got(self, path: str, wanted: Callable[[Item], bool] = bool) -> Item:
         """Wait for a delivery; the first that is wanted."""
         found = until(
             lambda: [item for item in self.got(path) if wanted(item)], ARRIVE_S, f"an event at {path}"
         )
         return found[0]
+
+
+def came(item: Item, ids: list[str]) -> bool:
+    """Whether a delivery is one of these events, or a model's answer to one of them."""
+    headers = item["headers"]
+    return headers.get("ce-causationid", headers.get("ce-id")) in ids
 
 
 def trigger(namespace: str, name: str, attributes: dict[str, str], subscriber: Obj, **delivery: Any) -> Obj:
@@ -114,7 +139,10 @@ def post(
     kube.until_ready("Broker", namespace, "default")
     for name in ("predict", "result", "failing"):
         kube.until_ready("Trigger", namespace, name)
-    return Post(kube, ingress, namespace)
+    post = Post(kube, ingress, namespace, may_lose=home[0].name == "cluster")
+    post.join(MEASURED, {"instances": trained.rows}, "/result", lab="blue")
+    post.join("com.example.doomed", {}, "/dead")
+    return post
 
 
 def test_an_event_in_and_the_models_answer_out(
@@ -123,14 +151,15 @@ def test_an_event_in_and_the_models_answer_out(
     body = {"instances": trained.rows}
     assert post.send("other", MEASURED, body, lab="red") == 202
     assert post.send("first", MEASURED, body, lab="blue") == 202
-    item = post.until_got("/result", lambda found: found["headers"].get("ce-type") == RESPONSE)
+    item = post.until_got("/result", lambda found: came(found, ["first", "other"]))
     headers = item["headers"]
+    assert headers["ce-type"] == RESPONSE
     assert json.loads(base64.b64decode(item["body"])) == {"predictions": trained.classes}
     assert headers["ce-source"] == "io.kserve.inference.iris"
     assert headers["ce-causationid"] == "first"
     dumps.add("answer event", comparable(headers), Names(namespace, "\0"))
-    answered = collections.Counter(item["headers"].get("ce-causationid") for item in post.got("/result"))
-    assert set(answered) == {"first"}, answered
+    causes = {str(item["headers"].get("ce-causationid")) for item in post.got("/result")}
+    assert {cause for cause in causes if not cause.startswith("joining")} == {"first"}, causes
 
 
 def comparable(headers: dict[str, str]) -> dict[str, str]:
@@ -144,12 +173,13 @@ def comparable(headers: dict[str, str]) -> dict[str, str]:
 
 def test_dead_letter_after_retries(post: Post, dumps: Dumps, namespace: str) -> None:
     assert post.send("doomed", "com.example.doomed", {"n": 1}) == 202
-    item = post.until_got("/dead")
+    item = post.until_got("/dead", lambda found: came(found, ["doomed"]))
     headers = item["headers"]
     assert (headers["ce-id"], headers["ce-knativeerrorcode"]) == ("doomed", "500")
     assert "/fail/doomed" in headers["ce-knativeerrordest"]
     assert json.loads(base64.b64decode(item["body"])) == {"n": 1}
-    assert len(post.got("/fail/doomed")) == 3  # one and two retries
+    tried = [found for found in post.got("/fail/doomed") if came(found, ["doomed"])]
+    assert len(tried) == 3  # one and two retries
     dumps.add("dead letter", comparable(headers), Names(namespace, "\0"))
 
 
