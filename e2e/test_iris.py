@@ -116,14 +116,18 @@ def test_objects_and_columns_are_left_for_the_comparison(
 def test_events_tell_the_story(ready: Obj, kube: Kube, namespace: str, dumps: Dumps, access: Access) -> None:
     names = names_of(ready, namespace)
     kinds = ("InferenceService", "Service", "Configuration", "Revision", "Route")
-    told = sorted(
-        {
+
+    def seen() -> list[str]:
+        lines = {
             f"{event['involvedObject']['kind']} {event['type']} {event['reason']}: {event['message']}"
             for event in kube.items("Event", namespace)
             if event["involvedObject"]["kind"] in kinds
         }
+        return sorted(lines)
+
+    told = until(
+        seen, 30, "the last Event", lambda lines: any("InferenceServiceReady" in line for line in lines)
     )
-    assert any("InferenceServiceReady" in line for line in told), told
     dumps.add("events", told, names)
 
 
