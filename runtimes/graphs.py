@@ -212,10 +212,7 @@ def _is_small(payload: Any) -> bool:
         return all(map(_is_small_tensor, payload.inputs))
     if type(payload) is not dict:
         return False
-    rows = v1.rows(payload)
-    first = rows[0]
-    values = first.values() if type(first) is dict else [first]
-    return len(rows) * max(1, sum(map(_size, values))) <= MAX_PART_ELEMENTS
+    return v1.holds_at_most(v1.rows(payload), MAX_PART_ELEMENTS)
 
 
 def _is_small_tensor(tensor: Tensor) -> bool:
@@ -223,15 +220,6 @@ def _is_small_tensor(tensor: Tensor) -> bool:
         is_text = tensor.datatype == "BYTES"
         return tensor.data.nbytes <= MAX_BUFFER_BYTES and (not is_text or tensor.size <= MAX_PART_ELEMENTS)
     return tensor.size <= MAX_PART_ELEMENTS
-
-
-def _size(value: Any) -> int:
-    """About how many elements a row holds: by the first of each level, as all have to be alike."""
-    size = 1
-    while type(value) is list:
-        size *= len(value)
-        value = value[0] if value else None
-    return size
 
 
 def _are_close(one: Arrays, other: Arrays) -> bool:

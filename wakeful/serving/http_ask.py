@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.core.protocol import v1
-from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2
+from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2, translation
 from wakeful.serving.dataplane import Verb
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
@@ -124,6 +124,8 @@ class Ask:
         plane, context = self._edge.plane, self._context
         try:
             payload, self._encode = await plane.aside(partial(self._prepare, entry, request))
+            if entry.model.takes != "either":  # else ``submit`` does it, on the loop
+                payload = await plane.aside(partial(translation.payload_for, entry.model, payload))
             self._done(await plane.call(entry, self._facts.verb, payload, context))
         except Exception as error:
             self._finish(http_replies.failed(error, context.request_id))

@@ -24,6 +24,8 @@ from wakeful.serving.registry import Stage
 
 MAX_ELEMENTS = 16384
 """Elements (V1, BYTES) that are looked at on the event loop (about 0.5 ms); larger requests go alone."""
+MAX_DIMENSIONS = 8
+"""Of a row; what is deeper goes alone."""
 SCALARS = frozenset({int, float, bool, str, type(None)})
 
 
@@ -79,8 +81,8 @@ def _part_of_rows(payload: dict[str, Any], context: Context) -> Part | None:
 def _outline(rows: list[Any]) -> Hashable | None:
     """The shape of a row and the JSON types of all elements; None where rows are not alike or are too many."""
     level: list[Any] = rows
-    shape = []
-    while type(level[0]) is list:
+    shape: list[int] = []
+    while type(level[0]) is list and len(shape) < MAX_DIMENSIONS:
         width = len(level[0])
         if set(map(type, level)) != {list} or set(map(len, level)) != {width} or not width:
             return None

@@ -10,6 +10,7 @@ Invariant: wrong widths and types are the caller's mistake (400), found before t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ MAX_BATCH_ROWS = 512
 """Rows that small requests may fill together; a request with more goes alone."""
 MAX_PART_ELEMENTS = 4096
 """Elements of a V1 request that the event loop turns into a matrix itself (about 0.2 ms); larger ones go alone."""
+
+FLOATS = np.dtype(np.float64)
+NUMBERS = frozenset(arrays.DTYPES) - arrays.BITS - {"FP16", "BOOL"}
+"""Datatypes whose JSON elements, once checked, are numpy's of the same name."""
 
 
 class TabularModel(Model):
@@ -106,13 +111,21 @@ class MatrixBatching:
     def part(self, payload: Any, context: Context) -> Part | None:
         if type(payload) is dict:
             rows = v1.rows(payload)
-            if _elements(rows) > MAX_PART_ELEMENTS:
+            flat = tabular_rows.of_floats(rows, self._model.width, MAX_PART_ELEMENTS)
+            if flat is not None:
+                return Part(payload, flat, len(rows), (FLOATS, (self._model.width,)))
+            if not _is_small(rows):
                 return None
             matrix = self._model.matrix_of_rows(rows)
         elif isinstance(payload, InferRequest):
             first = payload.inputs[0]
-            if type(first.data) is list and first.size > MAX_PART_ELEMENTS:
-                return None
+            if type(first.data) is list:
+                if first.size > MAX_PART_ELEMENTS:
+                    return None
+                if len(payload.inputs) == 1 and _are_numbers(first, self._model.width):
+                    return Part(
+                        payload, first.data, first.shape[0], (arrays.DTYPES[first.datatype], first.shape[1:])
+                    )
             matrix = self._model.matrix(payload)
         else:
             return None
@@ -150,17 +163,41 @@ class MatrixBatching:
         return answers
 
 
+def _are_numbers(tensor: Tensor, width: int | None) -> bool:
+    """Whether a tensor of checked elements is a matrix that the model takes as it is, to be made with its batch."""
+    shape, data = tensor.shape, tensor.data
+    return (
+        tensor.datatype in NUMBERS
+        and len(shape) == 2
+        and shape[1] == width
+        and len(data) == shape[0] * width
+        and type(data[0]) is not list
+    )
+
+
 def _matrix(parts: Sequence[Part]) -> NDArray[Any]:
-    """The rows of all parts, one under the other."""
-    if len(parts) == 1:
-        return parts[0].value  # type: ignore[no-any-return]  # ``part`` made it
-    return np.concatenate([part.value for part in parts])
+    """The rows of all parts, one under the other: of arrays, or of numbers that become one array now."""
+    if any([type(part.value) is not list for part in parts]):
+        found = [part.value if type(part.value) is np.ndarray else _matrix([part]) for part in parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+    dtype, row_shape = parts[0].signature  # type: ignore[misc]  # as ``part`` made it
+    flat = list(chain.from_iterable([part.value for part in parts]))
+    return np.array(flat, dtype).reshape(-1, *row_shape)
 
 
-def _elements(rows: list[Any]) -> int:
-    """About how many elements V1 rows hold: by the first row, as all have to be alike."""
-    first = rows[0]
-    return len(rows) * ((len(first) if isinstance(first, list | dict) else 0) or 1)
+def _is_small(rows: list[Any]) -> bool:
+    """Whether the event loop may make a matrix of V1 rows: all of them are counted, as they may differ in anything."""
+    if len(rows) > MAX_PART_ELEMENTS:
+        return False
+    if type(rows[0]) is not list:
+        return v1.holds_at_most(rows, MAX_PART_ELEMENTS)
+    try:
+        if sum(map(len, rows)) > MAX_PART_ELEMENTS:
+            return False
+        sum(chain.from_iterable(rows))  # numbers alone, at C's speed: nothing is below them
+    except (TypeError, OverflowError):
+        return v1.holds_at_most(rows, MAX_PART_ELEMENTS)
+    return True
 
 
 def _described(tensors: list[Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import aiohttp
@@ -62,3 +63,26 @@ async def test_a_large_body_is_decoded_in_a_thread(
         assert response.status == 200, answer
     await server.drain()
     assert threads and all(name.startswith("model-") for name in threads)
+
+
+async def test_rows_become_tensors_in_a_thread_too() -> None:
+    class Sizes(Model):
+        takes = "tensors"
+
+        def predict(self, payload: Any, context: Context) -> Any:
+            return InferResponse([Tensor("n", (1,), "INT64", [payload.inputs[0].size])])
+
+    body = b'{"instances":[' + b"[1,2]," * 500_000 + b"[1,2]]}"
+    server = Server([Sizes("m")], Settings(http_port=0, http_address="127.0.0.1", drain_quiet_s=0.0), {})
+    await server.load()
+    await server.listen()
+    began = time.thread_time()
+    async with (
+        asyncio.timeout(30),
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session,
+        session.post("/v1/models/m:predict", data=body) as response,
+    ):
+        assert (response.status, await response.json()) == (200, {"predictions": [1_000_002]})
+    on_the_loop_s = time.thread_time() - began
+    await server.drain()
+    assert on_the_loop_s < 0.25
