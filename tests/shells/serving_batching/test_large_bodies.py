@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 import time
 from typing import Any
@@ -80,7 +81,7 @@ async def test_rows_become_tensors_in_a_thread_too() -> None:
     async with (
         asyncio.timeout(30),
         aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session,
-        session.post("/v1/models/m:predict", data=body) as response,
+        session.post("/v1/models/m:predict", data=io.BytesIO(body)) as response,
     ):
         assert (response.status, await response.json()) == (200, {"predictions": [1_000_002]})
     on_the_loop_s = time.thread_time() - began
