@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import sys
@@ -28,7 +29,10 @@ from wakeful.serving.model import LoadError
 
 PR_SET_PDEATHSIG = 1
 MODULE = "vllm.entrypoints.cli.main"
-KEPT_LINES = 60
+KEPT_LINES = 200
+REASON = re.compile(r"\w(Error|Exception): ")
+ELSEWHERE = "See root cause above"
+"""How vLLM's server reports the end of its engine, which said why some hundred lines before."""
 LINE_BYTES = 64 * 1024
 STOP_S = 8.0
 MAX_PLACE_BYTES = 40
@@ -136,7 +140,8 @@ class VllmProcess:
         """The line of its output that most likely says why."""
         lines = [line for line in self._last if line.strip()]
         errors = [line for line in lines if "error" in line.lower()]
-        return " ".join((errors or lines or ["it printed nothing"])[-1].split())[-500:]
+        reasons = [line for line in errors if REASON.search(line) and ELSEWHERE not in line]
+        return " ".join((reasons or errors or lines or ["it printed nothing"])[-1].split())[-500:]
 
     async def _copy(self) -> None:
         assert self._child is not None and self._child.stdout is not None

@@ -27,6 +27,7 @@ mount --make-rprivate /
 mount --bind "$1" "$1"
 mkdir -p "$1/dev" "$1/proc" "$1/sys"
 mount --rbind /dev "$1/dev"
+mount -t tmpfs -o size=64m,mode=1777 tmpfs "$1/dev/shm"
 mount --bind /proc "$1/proc"
 mount --bind /sys "$1/sys"
 mount -o remount,bind,ro "$1/sys"

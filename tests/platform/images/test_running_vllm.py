@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,14 +56,20 @@ def vllm(
     unpacked: Mapping[str, Unpacked],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
-    image, folder, name = unpacked[request.param], SMOLLM2.parent, SMOLLM2.name
-    if not SMOLLM2.is_dir():
-        folder, name = tmp_path_factory.mktemp("models"), "writer"
-        os.chown(folder, 65532, 65532)
+    image, folder, name = unpacked[request.param], tmp_path_factory.mktemp("models"), "writer"
+    os.chown(folder, 65532, 65532)
+    if SMOLLM2.is_dir():
+        name = SMOLLM2.name
+        shutil.copytree(SMOLLM2, folder / name)
+        for path in (folder / name).iterdir():
+            path.chmod(0o644)  # the engine is another user
+    else:
         image.python(MAKE_WRITER, mnt=folder, writable=["tmp"])
     flags = (f"--model_dir=/mnt/{name}", *FLAGS)
-    with serving(image, folder, *flags, writable=["tmp"], within_s=START_S) as url:
+    # dev/shm: as config/runtimes/kserve-vllmserver.yaml has it
+    with serving(image, folder, *flags, writable=["tmp", "dev/shm"], within_s=START_S) as url:
         yield Served(url, name == SMOLLM2.name)
+    shutil.rmtree(folder)
 
 
 def test_writes_and_says_how_likely_each_word_was(vllm: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -119,3 +120,26 @@ def test_kserves_hugging_face_flags_in_vllms_words() -> None:
     ]  # fmt: skip
     own = huggingface.own(words)
     assert (own.model_id, own.task, own.trust_remote_code) == ("org/m", "text_generation", True)
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            "RuntimeError: too little memory\nRuntimeError: failed. See root cause above.\n",
+            "RuntimeError: too little memory",
+        ),
+        ("ValueError: first\nraise error\nValueError: last\nbye\n", "ValueError: last"),
+        ("some error of mine\nbye\n", "some error of mine"),
+        ("bye\n", "bye"),
+        ("", "it printed nothing"),
+    ],
+    ids=["root-cause", "last", "unnamed", "no-error", "silent"],
+)
+async def test_the_sentence_about_its_end_is_the_one_that_says_why(printed: str, said: str) -> None:
+    child = process.VllmProcess()
+    await child.start(
+        [sys.executable, "-c", f"print({printed!r}, end=''); raise SystemExit(3)"], dict(os.environ)
+    )
+    assert await child.ended() == f"vLLM ended with status 3: {said}"
+    await child.stop()
