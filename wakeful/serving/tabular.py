@@ -177,10 +177,11 @@ def _are_numbers(tensor: Tensor, width: int | None) -> bool:
 
 def _matrix(parts: Sequence[Part]) -> NDArray[Any]:
     """The rows of all parts, one under the other: of arrays, or of numbers that become one array now."""
-    if any([type(part.value) is not list for part in parts]):
+    if any(type(part.value) is not list for part in parts):
         found = [part.value if type(part.value) is np.ndarray else _matrix([part]) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)
-    dtype, row_shape = parts[0].signature  # type: ignore[misc]  # as ``part`` made it
+    signature: Any = parts[0].signature
+    dtype, row_shape = signature
     flat = list(chain.from_iterable([part.value for part in parts]))
     return np.array(flat, dtype).reshape(-1, *row_shape)
 

@@ -24,6 +24,7 @@ from wakeful.core.protocol.problem import shown, type_name
 
 ELEMENTS = {int, float, bool, str, type(None)}
 NUMBERS = {int, float, bool}
+FLOATS = {float}
 MAX_TEXT_CHARACTERS = 1 << 20
 """Of text as an array of one width (four bytes a character); beyond it stays the objects that it is."""
 
@@ -40,6 +41,19 @@ def of_rows(rows: list[Any], names: Sequence[str] | None) -> Any:
         return _of_objects(rows)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidError(_ragged(rows)) from error
+
+
+def of_floats(rows: list[Any], width: int | None, most: int) -> list[Any] | None:
+    """Rows of ``width`` floats, at most ``most``, one after the other. None: there is something else among them."""
+    if width is None or len(rows) * width > most:
+        return None
+    try:
+        if set(map(len, rows)) != {width}:
+            return None
+        flat = list(chain.from_iterable(rows))
+    except TypeError:
+        return None
+    return flat if set(map(type, flat)) == FLOATS else None
 
 
 def _are_numbers(rows: list[Any]) -> bool:

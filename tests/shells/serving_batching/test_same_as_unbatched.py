@@ -32,7 +32,16 @@ def binary(rows: list[list[float]], datatype: str) -> InferRequest:
     return InferRequest([oip.Tensor("input-0", array.shape, datatype, memoryview(array.tobytes()))])
 
 
+def json_of(rows: list[list[float]], datatype: str) -> InferRequest:
+    flat: list[Any] = [value if datatype[0] == "F" else int(value) for row in rows for value in row]
+    return InferRequest([oip.Tensor("input-0", (len(rows), len(rows[0])), datatype, flat)])
+
+
 PAYLOADS = st.one_of(
+    st.tuples(WIDE, st.sampled_from(["FP32", "FP64", "INT64", "UINT8"])).map(lambda pair: json_of(*pair)),
+    ROWS.filter(lambda rows: bool(rows and None not in rows[0])).map(
+        lambda rows: json_of([[float(value or 0) for value in rows[0]]], "FP64")
+    ),
     ROWS.map(lambda rows: {"instances": rows}),
     WIDE.map(lambda rows: {"instances": rows}),
     st.tuples(WIDE, st.sampled_from(["FP32", "FP64", "INT64", "FP16"])).map(lambda pair: binary(*pair)),

@@ -46,16 +46,19 @@ def render(status: int, headers: Mapping[str, str], framing: bytes) -> bytes:
     head = STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\nServer: wakeful\r\n" % status
     for item in headers.items():
         line = _lines.get(item)
-        head += _line(*item) if line is None else line
+        if line is not None:
+            head += line
+            continue
+        name, value = item
+        if name == "X-Request-Id" and value.isalnum() and value.isascii():  # most answers' own line
+            head += b"X-Request-Id: %b\r\n" % value.encode()
+        else:
+            head += _line(name, value)
     return head + framing
 
 
 def _line(name: str, value: str) -> bytes:
     """One header's line, empty for one that is dropped."""
-    if (
-        name == "X-Request-Id" and value.isalnum() and value.isascii()
-    ):  # checked so by who made it: most answers
-        return b"X-Request-Id: %b\r\n" % value.encode()
     if not TOKEN.fullmatch(name):
         raise FailureError(
             FailureKind.INTERNAL, f"{name[:80]!r} is no name of a header: the model must not set it"

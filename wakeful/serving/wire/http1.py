@@ -341,7 +341,10 @@ class Http1(Wire):
         if turn.is_last:
             self._end()
         elif not self._is_running:
-            self._run()
+            if self._reader.turns:
+                self._run()
+            elif not self._is_full:
+                self._rest()
 
     def _end(self) -> None:
         """The last answer is written. After a refusal the client may still be sending: let it read first."""

@@ -101,14 +101,28 @@ class Reader:
                 self._is_between, self._since, self._ended = False, 0, 0
                 self._head = data[at:end] if end > 3 else b""
                 return data[at:] if at else data
-            self.body = Turn(Request(head.method, head.target, head.headers, peer=self.peer))
-            at = min(end + head.length, count)
-            self._missing = end + head.length - at
+            turn = self.body = Turn(Request(head.method, head.target, head.headers, peer=self.peer))
+            at = end + head.length
+            if at > count:
+                self._missing = at - count
+                if count > end:
+                    self.on_body(data[end:])
+                break
             if at > end:
-                self.on_body(data[end:at])
-            if not self._missing:
-                self.on_message_complete()
+                self._take_body(turn, data[end:at])
+            self.body = None
+            self._ended += 1
+            self.turns.append(turn)
         return b""
+
+    def _take_body(self, turn: Turn, body: bytes) -> None:
+        """A body that came whole. Raises ``FailureError``."""
+        size = len(body)
+        if size > self._limits.body_bytes:
+            raise BodyTooLargeError(self._limits.body_bytes)
+        self._budget.charge(size)
+        turn.held_bytes = size
+        turn.request.body = body  # type: ignore[union-attr]  # a turn that is being read has a request
 
     def _find_boundary(self) -> None:
         """After one request: whether it was all that came, so that the next byte begins another."""
@@ -293,12 +307,13 @@ class Reader:
             raise WireError("the request has no Host header, or several: HTTP/1.1 wants one")
 
     def _special(self, turn: Turn, first: dict[str, str]) -> None:
+        assert turn.request is not None
         transfer = first.get("transfer-encoding")
         if transfer is not None and (turn.is_http10 or transfer.strip().lower() != "chunked"):
             raise WireError(
                 f"Transfer-Encoding {transfer[:40]!r}: send chunked over HTTP/1.1, or a Content-Length"
             )
-        turn.coding = coding.known(first.get("content-encoding", ""))
+        turn.coding = coding.known(turn.request.headers)
         expectation = first.get("expect")
         if expectation is not None and not turn.is_http10:
             if expectation.strip().lower() != "100-continue":
