@@ -149,8 +149,11 @@ RAW_DEFLATE = zlib.compress(DATA)[2:-4]
         ("br", DATA, 415),
         ("zstd", DATA, 415),
         ("gzip, deflate", DATA, 415),
+        ("gzip, identity", gzip.compress(DATA), 200),
+        ("gzip\r\nContent-Encoding: gzip", gzip.compress(gzip.compress(DATA)), 415),
+        ("identity\r\nContent-Encoding: gzip", gzip.compress(DATA), 200),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 async def test_request_codings(start: Any, coding: str, sent: bytes, status: int) -> None:
     client = await start()

@@ -65,7 +65,7 @@ class RestStream(Stream):
         try:
             if head.is_too_large or len(head.fields) > shared.limits.headers:
                 raise HeadTooLargeError("the request's headers are larger than this server takes")
-            self._coding = coding.known(self._request.headers.get("content-encoding", ""))
+            self._coding = coding.known(self._request.headers)
             if (head.content_length or 0) > shared.limits.body_bytes:
                 raise BodyTooLargeError(shared.limits.body_bytes)
         except FailureError as error:
