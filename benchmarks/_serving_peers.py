@@ -152,7 +152,8 @@ def _mlserver(model: str, folder: Path) -> Peer:
         "MLSERVER_METRICS_PORT": str(metrics_port),
         "MLSERVER_HOST": "127.0.0.1",
     }
-    command = [str(ROOT / "hack" / "mlserver"), "-m", "mlserver.cli", "start", str(home)]
+    start = "from mlserver.cli import main; main()"  # it has no module to run, only an entry point
+    command = [str(ROOT / "hack" / "mlserver"), "-c", start, "start", str(home)]
     return Peer("mlserver", model, command, port, grpc_port, environ)
 
 

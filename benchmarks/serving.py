@@ -120,8 +120,7 @@ def measure(model: str, names: list[str], folder: Path, options: argparse.Namesp
                 f"{server.name}, {model}: ready after {server.ready_s:.2f} s with {server.ready_rss_mib} MiB"
             )
         for case in chosen:
-            without = {"mlserver"} if case.has_v1 else {"floor"} if case.is_grpc else set()
-            able = [server for server in servers if server.name not in without]
+            able = [server for server in servers if server.name not in case.without]
             figures = of_case(case, able, options.rounds, options.seconds)
             show(case, figures, able)
             if case.connections == 16 and "2 rows" in case.name and len(able) > 1 and not case.is_grpc:
