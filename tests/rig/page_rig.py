@@ -61,6 +61,8 @@ class Reader:
         self._replaced = replaced
         self._elsewhere = re.compile(elsewhere)
         self._environ = dict(environ)
+        self.patience_s = PATIENCE_S
+        """For one block."""
         self.compared = 0
         """How many outputs of the page were compared."""
 
@@ -94,7 +96,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=self.patience_s,
             check=False,
         )
         assert done.returncode == 0 or may_fail, self._told(block, done.stdout)
