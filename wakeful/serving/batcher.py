@@ -215,7 +215,8 @@ class Batcher:
         batch_id = ids.answer_id() if self.has_ids else ""
         for call, answer in zip(calls, answers, strict=True):
             call.context.batch_id = batch_id
-            observing.note(call.context, "predict", seconds)
+            if call.context.span is not None:
+                observing.note(call.context, "predict", seconds)
             call.finish(self._fail(answer, call) if isinstance(answer, BaseException) else answer)
 
 

@@ -62,7 +62,9 @@ class Call(Waiting):
         times: tuple[float, float],
         bounds: Bounds,
     ) -> None:
-        super().__init__(1, None, *times)
+        self.rows = 1  # here and not by ``Waiting``: one frame less a request
+        self.signature = None
+        self.arrived, self.deadline = times
         self.model = entry.model.name
         self.payload = payload
         self.context = context

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, InvalidError
-from wakeful.core.protocol import v1
+from wakeful.core.protocol import oip, v1
 from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2, translation
 from wakeful.serving.dataplane import Verb
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
@@ -34,7 +34,7 @@ BATCH_KINDS = (Kind.V1_PREDICT, Kind.V1_EXPLAIN, Kind.EVENT)
 class Facts:
     """What method, target and headers say of every request that has them."""
 
-    __slots__ = ("given_id", "is_batch", "is_plain", "protocol", "route", "timeout", "verb")
+    __slots__ = ("given_id", "is_batch", "is_plain", "is_plain_v2", "protocol", "route", "timeout", "verb")
 
     def __init__(self, request: Request, route: Route | list[str]) -> None:
         self.route = route
@@ -45,6 +45,8 @@ class Facts:
         self.verb: Verb = "explain" if kind is Kind.V1_EXPLAIN else "predict"
         self.is_plain = kind in (Kind.V1_PREDICT, Kind.V1_EXPLAIN) and http_v1.is_plain(request.headers)
         """Whether a V1 body is JSON and no event, unless it says so itself."""
+        self.is_plain_v2 = kind is Kind.V2_INFER and http_v2.is_plain(request.headers)
+        """Whether a V2 body is JSON as a whole."""
         self.is_batch = kind in BATCH_KINDS and http_events.is_batch(request.headers)
 
     def limit(self, context: Context) -> None:
@@ -84,17 +86,23 @@ class Ask:
         edge.flights.enter()
         try:
             edge.flights.check()
-            facts.limit(context)
+            if facts.timeout is not None:
+                facts.limit(context)
             entry = edge.entry(facts.route)  # type: ignore[arg-type]  # an Ask has a route
             self._name = entry.model.name
             if facts.is_batch:
                 self._stop = edge.start(self._ask_each(entry, request))
                 return self.cancel
-            if len(request.body) >= http_v2.LARGE_BYTES and http_v2.is_long(request):
+            body = request.body
+            if len(body) >= http_v2.LARGE_BYTES and http_v2.is_long(request):
                 self._stop = edge.start(self._ask_aside(entry, request))
                 return self.cancel
-            if facts.is_plain and http_v1.EVENT_MARK not in request.body:
-                payload, self._encode = v1.decode_object(request.body), edge.v1.reply
+            payload: Any
+            if facts.is_plain_v2:
+                payload = oip.decode_json(body)
+                self._encode = partial(http_v2.reply, entry, payload)
+            elif facts.is_plain and http_v1.EVENT_MARK not in body:
+                payload, self._encode = v1.decode_object(body), edge.v1.reply
             else:
                 payload, self._encode = self._prepare(entry, request)
             self._stop = edge.plane.submit(entry, facts.verb, payload, context, self._done).cancel

@@ -63,15 +63,16 @@ class V1Edge:
     def reply(self, context: Context, result: Any) -> Reply:
         """The reply of a model's answer to a V1 request. Raises ``FailureError``."""
         headers = context.response_headers
-        for given in [name for name in headers if name.lower() == "content-type"]:
-            headers["Content-Type"] = headers.pop(given)  # whatever case the model's code wrote it in
-        if isinstance(result, str):
-            headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-            return Reply(200, headers, result.encode())
-        if isinstance(result, bytes | bytearray | memoryview):
-            headers.setdefault("Content-Type", "application/octet-stream")
-            return Reply(200, headers, bytes(result))
+        if headers:
+            for given in [name for name in headers if name.lower() == "content-type"]:
+                headers["Content-Type"] = headers.pop(given)  # whatever case the model's code wrote it in
         if type(result) is not dict:
+            if isinstance(result, str):
+                headers.setdefault("Content-Type", "text/plain; charset=utf-8")
+                return Reply(200, headers, result.encode())
+            if isinstance(result, bytes | bytearray | memoryview):
+                headers.setdefault("Content-Type", "application/octet-stream")
+                return Reply(200, headers, bytes(result))
             if streams.is_stream(result):
                 headers.setdefault("Content-Type", "text/event-stream")
                 return Reply(200, headers, streams.parts(result, self._aside))

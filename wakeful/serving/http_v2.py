@@ -17,7 +17,7 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, problem, v1
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import ids, translation
-from wakeful.serving.exchange import Reply, Request
+from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context, Model
 from wakeful.serving.registry import Entry
 
@@ -32,16 +32,21 @@ LARGE_BYTES = 256 * 1024
 def prepare(entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
     """The decoded request, and what makes the reply of the model's answer. Raises ``FailureError``."""
     inference = decode(request)
-    return inference, partial(_reply, entry, inference)
+    return inference, partial(reply, entry, inference)
 
 
 def decode(request: Request) -> oip.InferRequest:
     """The request in whichever form it came. Raises ``InvalidError`` or ``SchemaError``."""
-    body, first = request.body, request.headers.first
-    length = first.get(BINARY_HEADER)
-    if length is not None or v1.media_type(first.get("content-type", "")) == BINARY:
-        return oip_binary.decode(body, oip_binary.header_length(length, len(body)))
-    return oip.decode_json(body)
+    body, headers = request.body, request.headers
+    if is_plain(headers):
+        return oip.decode_json(body)
+    return oip_binary.decode(body, oip_binary.header_length(headers.first.get(BINARY_HEADER), len(body)))
+
+
+def is_plain(headers: Headers) -> bool:
+    """Whether a body under these headers is JSON as a whole."""
+    first = headers.first
+    return BINARY_HEADER not in first and v1.media_type(first.get("content-type", "")) != BINARY
 
 
 def is_long(request: Request) -> bool:
@@ -77,7 +82,7 @@ def _selected(entry: Entry, request: oip.InferRequest, result: Any) -> tuple[oip
     return response, names
 
 
-def _reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any) -> Reply:
+def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any) -> Reply:
     """The HTTP answer to ``/v2/models/{m}/infer``."""
     headers = context.response_headers
     if headers:

@@ -77,6 +77,12 @@ class _Distribution:
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
 
+    def observe_each(self, values: Sequence[float]) -> None:
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
+
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
         names = [*map(str, self._bounds), "+Inf"]
         buckets = list(zip(names, accumulate(self._counts), strict=True))
@@ -96,8 +102,7 @@ class BatchMetrics:
         """A batch closed at ``now`` (the calls' clock)."""
         self.reasons[reason] += 1
         self.rows.observe(rows)
-        for call in calls:
-            self.queue_s.observe(now - call.arrived)
+        self.queue_s.observe_each([now - call.arrived for call in calls])
 
     def predicted(self, seconds: float, calls: int) -> None:
         """The model took ``seconds`` for ``calls`` requests together."""

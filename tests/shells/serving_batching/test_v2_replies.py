@@ -35,7 +35,7 @@ class Doubling(TabularModel):
 def reply(entry: Any, request: oip.InferRequest, result: Any) -> Reply:
     context = Context({})
     context.response_headers["content-type"] = "text/model"
-    return http_v2._reply(entry, request, context, result)
+    return http_v2.reply(entry, request, context, result)
 
 
 @pytest.mark.parametrize("more", REQUESTS, ids=str)
