@@ -122,7 +122,7 @@ async def test_one_tensor_a_column(session: Any, folder: Path, kind: str) -> Non
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
-        (INFER, {"inputs": [tensor(shape=[4, 3], data=sum(ROWS, []))]}, 400, "the model takes [rows, 4]"),
+        (INFER, {"inputs": [tensor(shape=[4, 3], data=[value for row in ROWS for value in row])]}, 400, "the model takes [rows, 4]"),
         (INFER, {"inputs": [tensor(shape=[4, 3])]}, 400, "data is nested as [3, 4], not as its shape [4, 3]"),
         (INFER, {"inputs": [tensor(shape=[12])]}, 400, "input 'input-0' has shape [12]: the model takes [rows, 4]"),
         (INFER, {"inputs": [tensor(data=ROWS[:2])]}, 400, "holds 12 elements, data has 8"),
