@@ -26,6 +26,8 @@ from wakeful.serving.model import LoadError, TensorSpec
 from wakeful.serving.tabular import TabularModel
 
 FITTED_WARNING = "X does not have valid feature names"
+DATA = (str, int, float, list, type(None), np.generic, np.ndarray)
+"""What a request's values are when an estimator for text asks a number for ``lower``."""
 
 
 class SklearnModel(TabularModel):
@@ -88,8 +90,12 @@ class SklearnModel(TabularModel):
             return getattr(self._estimator, method)(matrix)
         except FailureError:
             raise
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
+            if isinstance(error, AttributeError) and not (error.name and isinstance(error.obj, DATA)):
+                raise  # the estimator's: never fitted, or made by another version
             text = " ".join(str(error).split())[:300]
+            if isinstance(error, AttributeError):
+                text += " (an estimator for text takes one text a row, in a tensor of shape [rows])"
             if "dataframe" in text.lower():
                 text += (
                     " (rows by column name become one only where pandas is installed in the runtime's image)"

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from runtimes.sklearn.model import SklearnModel
 from wakeful.core.errors import InvalidError
@@ -115,3 +115,18 @@ def test_text_models_take_text(tmp_path: Path) -> None:
     assert v2(model, Tensor("t", (2,), "BYTES", [text.encode() for text in texts])) == [1, 0]
     with pytest.raises(InvalidError, match="BYTES that are not UTF-8"):
         v2(model, Tensor("t", (1,), "BYTES", [b"\xff"]))
+    for rows in ([1, 2], ["good", 1.5], ["good", None], [["good"], ["bad"]]):
+        with pytest.raises(
+            InvalidError, match=r"has no attribute 'lower' \(an estimator for text takes one text a row"
+        ):
+            v1(model, rows)
+    with pytest.raises(InvalidError, match="one text a row, in a tensor of shape"):
+        v2(model, Tensor("t", (2, 1), "BYTES", texts))
+
+
+def test_an_estimator_that_lacks_something_is_no_fault_of_the_caller(tmp_path: Path) -> None:
+    made = DecisionTreeClassifier().fit([[1.0], [2.0]], [0, 1])
+    del made.n_outputs_, made.classes_
+    for estimator in (made, DecisionTreeClassifier()):
+        with pytest.raises(AttributeError):
+            v1(served(tmp_path, estimator), [[1.0]])
