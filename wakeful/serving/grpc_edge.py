@@ -175,8 +175,13 @@ class InferenceService:
         }
 
 
-def encode(entry: Entry, incoming: oip_proto.Incoming, result: Any) -> list[Buffer]:
-    """The ``ModelInferResponse`` of a model's answer. Raises ``FailureError``."""
+def encode(
+    entry: Entry, incoming: oip_proto.Incoming, result: Any, *, may_share: bool = True
+) -> list[Buffer]:
+    """The ``ModelInferResponse`` of a model's answer. Raises ``FailureError``.
+
+    ``may_share``: nobody changes the answer's arrays any more; a model that answers in parts may use its buffer again.
+    """
     if streams.is_stream(result):
         raise FailureError(
             FailureKind.UNSUPPORTED, f"model {entry.model.name} answers in parts: call ModelStreamInfer"
@@ -185,7 +190,7 @@ def encode(entry: Entry, incoming: oip_proto.Incoming, result: Any) -> list[Buff
     response.model_name = entry.model.name
     response.id = incoming.request.id or response.id or ids.answer_id()
     outputs: list[oip.Tensor] = oip.select_outputs(incoming.request, response)
-    return oip_proto.encode(response, outputs, is_raw=incoming.is_raw)
+    return oip_proto.encode(response, outputs, is_raw=incoming.is_raw, may_share=may_share)
 
 
 def _parse(name: str, content: Buffer) -> Any:

@@ -28,7 +28,18 @@ ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 class Unframer:
     """The messages of one call, taken out of its body one by one."""
 
-    __slots__ = ("_budget", "_buffer", "_charged", "_coding", "_start", "_taken", "_whole", "limit")
+    __slots__ = (
+        "_budget",
+        "_buffer",
+        "_charged",
+        "_coding",
+        "_missing",
+        "_parts",
+        "_start",
+        "_taken",
+        "_whole",
+        "limit",
+    )
 
     def __init__(self, limit: int, coding: str, budget: Budget) -> None:
         self.limit = limit
@@ -37,12 +48,19 @@ class Unframer:
         self._whole: Buffer | None = None
         """A message that came alone and whole, the usual case: a view of what was received."""
         self._buffer: bytearray | None = None
+        self._parts: list[Buffer] = []
+        """The rest of a long message as it comes, joined once at its end: a buffer that grows is copied again and again."""
+        self._missing = 0
+        """How much of that is to come yet."""
         self._start = 0
         self._taken = 0
         self._charged = 0
 
     def put(self, data: Buffer) -> None:
         """More of the body. Raises ``FailureError``: too large by its prefix, or no memory left for it (overloaded)."""
+        if self._missing:
+            self._go_on(data)
+            return
         if self._buffer is None:
             size = len(data)
             if (
@@ -59,9 +77,22 @@ class Unframer:
                 self._append(self._whole)
                 self._whole = None
         self._append(data)
-        start = self._start
-        if len(self._buffer) - start >= PREFIX_BYTES:
-            self._check(int.from_bytes(self._buffer[start + 1 : start + PREFIX_BYTES], "big"))
+        start, left = self._start, len(self._buffer) - self._start
+        if left >= PREFIX_BYTES:
+            length = int.from_bytes(self._buffer[start + 1 : start + PREFIX_BYTES], "big")
+            self._check(length)
+            if not start and length >= LONG_BYTES:
+                self._missing = max(0, PREFIX_BYTES + length - left)
+
+    def _go_on(self, data: Buffer) -> None:
+        self._charge(len(data))
+        self._parts.append(bytes(data))  # a view would keep all that was received with it
+        self._missing -= len(data)
+        if self._missing <= 0:
+            self._missing = 0
+            parts, self._parts = self._parts, []
+            assert self._buffer is not None
+            self._buffer = bytearray().join((self._buffer, *parts))
 
     def _check(self, length: int) -> None:
         if length > self.limit:

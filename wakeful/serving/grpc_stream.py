@@ -156,7 +156,7 @@ class StreamInfer:
                 await self._answer(call, asked, grpc_edge.encode(entry, incoming, result))
                 return 200
             async for part in self._parts(result):
-                await self._answer(call, asked, grpc_edge.encode(entry, incoming, part))
+                await self._answer(call, asked, grpc_edge.encode(entry, incoming, part, may_share=False))
         except FailureError as error:
             failure = error
         except (asyncio.CancelledError, GeneratorExit):

@@ -10,7 +10,9 @@ import pytest
 from raw_http2 import DATA, HEADERS, INFER, STREAM, block, connected, frame, message
 from waiting_rig import until
 
+from wakeful.core.errors import FailureError
 from wakeful.core.protocol.oip_messages import message as message_class
+from wakeful.serving import grpc_messages, http_body
 
 INVALID, EXHAUSTED, UNIMPLEMENTED = 3, 8, 12
 BOMB = gzip.compress(bytes(200 << 20), 1)
@@ -97,3 +99,33 @@ async def test_bytes_in_any_pieces_make_the_same_calls(rig: Any, infer: Any) -> 
             await raw.writer.drain()
         raw.send(frame(DATA, 1, 1))
         assert await raw.status(1) == (0, "")
+
+
+@pytest.mark.parametrize("piece", [1 << 12, 16_384, 100_003, 300_000])
+def test_a_long_message_in_pieces_is_what_was_sent_and_charged_as_it_comes(piece: int) -> None:
+    budget = http_body.Budget(1 << 22)
+    unframer = grpc_messages.Unframer(1 << 21, "", budget)
+    content = bytes(range(256)) * 4096
+    wire = (grpc_messages.prefix(len(content)) + content) * 2
+    taken = []
+    for start in range(0, len(wire), piece):
+        unframer.put(memoryview(wire)[start : start + piece])
+        while (framed := unframer.take_framed()) is not None:
+            taken.append(bytes(framed[1]))
+        assert unframer.has_rest or taken
+    assert taken == [content] * 2
+    assert not unframer.has_rest
+    unframer.release()
+    assert budget.held_bytes == 0
+
+
+def test_a_long_message_that_never_comes_holds_only_what_came() -> None:
+    budget = http_body.Budget(1 << 20)
+    unframer = grpc_messages.Unframer(1 << 26, "", budget)
+    unframer.put(grpc_messages.prefix(1 << 26))
+    assert budget.held_bytes < 100
+    with pytest.raises(FailureError):
+        for _ in range(100):
+            unframer.put(bytes(16_384))
+    unframer.release()
+    assert budget.held_bytes == 0

@@ -217,10 +217,13 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
     raise InvalidError(f"the message is no ModelInferRequest: byte {position} begins no number")
 
 
-def encode(response: oip.InferResponse, outputs: Sequence[oip.Tensor], *, is_raw: bool) -> list[Buffer]:
+def encode(
+    response: oip.InferResponse, outputs: Sequence[oip.Tensor], *, is_raw: bool, may_share: bool = False
+) -> list[Buffer]:
     """The bytes of a ``ModelInferResponse``, in buffers to be sent one after the other.
 
-    Raw where the request was, or where an output has no other form (FP16, BF16). Raises ``FailureError`` (internal) for
+    Raw where the request was, or where an output has no other form (FP16, BF16). ``may_share``: the arrays of the answer do not
+    change until they are sent, so that long ones are not copied. Raises ``FailureError`` (internal) for
     data that does not fit its datatype.
     """
     message = ModelInferResponse(
@@ -235,7 +238,7 @@ def encode(response: oip.InferResponse, outputs: Sequence[oip.Tensor], *, is_raw
         if tensor.parameters:
             set_parameters(item.parameters, tensor.parameters, f"output {shown(tensor.name)}")
         if is_raw:
-            content = _raw(tensor)
+            content = _raw(tensor, may_share)
             item.parameters[oip_binary.SIZE].int64_param = len(content)
             raw.append(content)
         else:
@@ -249,12 +252,12 @@ def encode(response: oip.InferResponse, outputs: Sequence[oip.Tensor], *, is_raw
     return parts
 
 
-def _raw(tensor: oip.Tensor) -> Buffer:
+def _raw(tensor: oip.Tensor, may_share: bool) -> Buffer:
     if isinstance(tensor.data, bytes | memoryview) and tensor.datatype != "BYTES":
         return tensor.data
     from wakeful.core.protocol import arrays  # numpy, for answers that need it
 
-    return arrays.raw(tensor)
+    return arrays.raw_view(tensor) if may_share else arrays.raw(tensor)
 
 
 def _set_contents(contents: Any, tensor: oip.Tensor) -> None:
