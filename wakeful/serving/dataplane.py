@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.protocol import v1
 from wakeful.kit import logs
 from wakeful.serving import joining, observing, translation
 from wakeful.serving.batcher import Batcher
@@ -244,6 +245,8 @@ class DataPlane:
     def _failed(self, error: BaseException, call: Call) -> FailureError:
         if isinstance(error, FailureError):
             return error
+        if isinstance(error, KeyError) and v1.lacks(call.payload, error.args):
+            return v1.no_rows(call.payload)  # payload["instances"] in a user's own predict
         try:
             self.registry.ready(call.model)
         except FailureError as failure:  # unloaded under the call: no mistake of the model's

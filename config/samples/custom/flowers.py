@@ -48,7 +48,9 @@ class Flowers(Model):
         for row in payload["instances"]:
             yield {"kind": self._names([row])[0]}
 
-    def _names(self, rows: list[Any]) -> list[str]:
+    def _names(self, rows: Any) -> list[str]:
+        if not isinstance(rows, list):
+            raise InvalidError("send rows of four numbers")
         for place, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != 4 or not all(isinstance(x, int | float) for x in row):
                 raise InvalidError(f"row {place} is not four numbers")

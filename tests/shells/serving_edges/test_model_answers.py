@@ -77,3 +77,27 @@ async def test_tensors_may_be_nested(start: Any, data: Any) -> None:
     )
     status, found, _ = await client.ask("POST", "/v2/models/m/infer", json=TENSOR)
     assert (status, len(found["outputs"][0]["data"])) == (200, 4)
+
+
+class Careless(Model):
+    """As most people write it."""
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        return {"predictions": [payload["table"][row] for row in payload["instances"]]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "status", "words"),
+    [
+        ({"instances": [1]}, 500, "KeyError : 'table'"),
+        ({"table": {}, "instance": [1]}, 400, 'the request has no "instances" (or "inputs"); its members: instance, table'),
+        ({"table": {}, "instances": ["instances"]}, 500, "KeyError : 'instances'"),
+    ],
+    ids=["other-member", "no-rows", "a-value"],
+)  # fmt: skip
+async def test_rows_that_a_model_misses_are_missing_in_the_request(
+    start: Any, payload: dict[str, Any], status: int, words: str
+) -> None:
+    client = await start(Careless("m"))
+    found = await client.ask("POST", "/v1/models/m:predict", json=payload)
+    assert found[:2] == (status, {"error": words})

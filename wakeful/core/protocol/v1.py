@@ -112,5 +112,15 @@ def rows(payload: dict[str, Any]) -> list[Any]:
             if not found:
                 raise InvalidError(f'"{key}" is empty: send at least one row')
             return found
+    raise no_rows(payload)
+
+
+def no_rows(payload: dict[str, Any]) -> InvalidError:
+    """The error for a request without rows."""
     names = ", ".join(sorted(payload)[:8]) or "none"
-    raise InvalidError(f'the request has no "instances" (or "inputs"); its members: {names}')
+    return InvalidError(f'the request has no "instances" (or "inputs"); its members: {names}')
+
+
+def lacks(payload: Any, keys: tuple[Any, ...]) -> bool:
+    """Whether ``keys``, of a ``KeyError`` of model code, is the one for rows, and the request is without it."""
+    return isinstance(payload, dict) and len(keys) == 1 and keys[0] in ROW_KEYS and keys[0] not in payload
