@@ -137,7 +137,8 @@ class Edge:
             else:
                 reply = http_replies.json(200, await self.meta.answer(route))
         except Exception as error:
-            reply = http_replies.failed(error, request_id)
+            is_openai = route.kind is Kind.OPENAI_MODEL
+            reply = (self._openai if is_openai else http_replies).failed(error, request_id)
         if route.kind in READINESS:
             reply.headers["Server-Timing"] = self._startup.server_timing
         answer(stamped(reply, request_id))

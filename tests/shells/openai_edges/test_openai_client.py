@@ -79,6 +79,9 @@ async def test_models_are_listed_for_both_protocols(start: Start) -> None:
     assert body["name"] == body["id"] == "tiny" and body["ready"] is True
     chat = await place.client.chat.completions.create(model="adapter", messages=HELLO, max_tokens=1)
     assert chat.model == "adapter"
+    with pytest.raises(openai.NotFoundError) as caught:
+        await place.client.models.retrieve("nobody")
+    assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
 async def test_scores_and_rankings(start: Start) -> None:
