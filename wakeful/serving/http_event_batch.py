@@ -60,7 +60,7 @@ class Batch:
             self._refusal(event, outcome) if isinstance(outcome, FailureError) else outcome
             for event, outcome in zip(events, outcomes, strict=True)
         ]
-        _, body = cloudevents.encode_batch(answers)
+        _, body = await self._plane.aside(partial(cloudevents.encode_batch, answers))
         return Reply(200, {"Content-Type": http_events.BATCH}, body)
 
     async def _ask(
