@@ -141,9 +141,12 @@ class Registry:
     async def unload(self, name: str, drain_s: float = 0.0) -> None:
         """Take a model out of service, let it answer what it has, at most ``drain_s``, then free what it holds.
 
-        Raises ``LoadError`` while it is being loaded or unloaded.
+        Nothing for one that is unloaded. Raises ``LoadError`` while it is being loaded or unloaded, and where the model's own
+        ``unload`` fails: it is out of service all the same.
         """
         entry = self.entry(name)
+        if entry.state is State.UNLOADED and not entry.change:
+            return
         if drain_s:
             _begin(entry, "unloading")
         entry.state = State.UNLOADED
@@ -154,6 +157,9 @@ class Registry:
             result = entry.model.unload()
             if inspect.isawaitable(result):
                 await result
+        except Exception as error:
+            text = " ".join(str(error).split())[:500]
+            raise LoadError(f"model {name} failed to unload: {type(error).__name__}: {text}") from error
         finally:
             entry.change = ""
 

@@ -142,7 +142,10 @@ class Server:
         await asyncio.gather(*(wire.close() for wire in self._wires))
         await self._observers.close()
         for name in self.registry.names():
-            await self.registry.unload(name)
+            try:
+                await self.registry.unload(name)
+            except LoadError as error:  # the others still end as they should
+                log.warning("model not unloaded", error=str(error))
         if self._predictor is not None:
             await self._predictor.close()
         self.pool.close()

@@ -252,3 +252,22 @@ async def test_a_kserve_model_is_loaded_anew_and_keeps_what_it_had_where_that_fa
     for load, status, number in ((1, 200, 2), (2, 503, 2)):
         assert (await client.ask("POST", "/v2/repository/models/m/load"))[0] == status, load
         assert await asked(client) == (200, {"predictions": [number]})
+
+
+async def test_a_model_is_unloaded_once_and_one_that_fails_at_it_says_so(start: Any) -> None:
+    class Reluctant(Versioned):
+        unloads = 0
+
+        def unload(self) -> None:
+            self.unloads += 1
+            raise OSError("the device is\nbusy")
+
+    first, second = Versioned("first"), Reluctant("second")
+    client = await start(first, second, enable_repository=True)
+    status, body, _ = await client.ask("POST", "/v2/repository/models/second/unload")
+    assert (status, body["error"]) == (503, "model second failed to unload: OSError: the device is busy")
+    assert (await client.ask("POST", "/v2/repository/models/second/unload"))[0] == 200
+    assert second.unloads == 1
+    assert (await client.ask("POST", "/v2/repository/models/second/load"))[0] == 200
+    assert await client.server.drain()
+    assert (second.unloads, first.second) == (2, -1), "a failure keeps no other model from ending"
