@@ -86,7 +86,12 @@ def bound(
             if len(left.layers) >= len(kept.layers):
                 raise ValueError("nothing can be removed")
             kept = left
-    except (KeyError, TypeError, ValueError):  # damaged: it is only a cache
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        subprocess.TimeoutExpired,
+    ):  # damaged or stuck: it is only a cache
         shutil.rmtree(folder)
 
 
