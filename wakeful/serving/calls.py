@@ -119,6 +119,7 @@ class Call(Waiting):
 
     def _end(self) -> None:
         self.is_ended = True
+        self.on_leave = None  # it holds this call: no cycle is left for the collector
         self._deadlines.discard(self)
         if not self.is_held:
             self._gone()

@@ -125,6 +125,9 @@ class DataPlane:
         """Let ``call`` wait for a batch of its model. Raises ``FailureError``, the call ended, for a wrong payload."""
         try:
             batcher.add(call)
+        except FailureError:
+            call.cancel()
+            raise
         except Exception as error:
             call.cancel()
             raise self._failed(error, call) from error
