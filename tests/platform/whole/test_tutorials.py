@@ -27,7 +27,6 @@ def reader(platform: Platform, page: str, elsewhere: str = UP, **replaced: str) 
         "$PWD/.wakeful/tour": str(platform.layout.data_dir),
         ".wakeful/tour": str(platform.layout.data_dir),
         "localhost:8080": f"localhost:{platform.ports[0]}",
-        "=x ": " ",
     }
     return Reader(page, texts | replaced, elsewhere, platform.environment)
 
