@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 
 from runtimes import graphs, model_file, named_tensors, processors
-from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.errors import InvalidError
 from wakeful.core.protocol.oip import InferRequest
 from wakeful.serving.model import LoadError, TensorSpec
 
@@ -34,7 +34,6 @@ DATATYPES = {
 MAPS = "seq(map("
 """What converted classifiers give: probabilities by class, one map a row."""
 REPOSITORY_DEPTH = 2
-MEMORY_RETRY_S = 5.0
 ERRORS_ONLY = 3
 """ONNX Runtime's severity from which it writes to stderr: its warnings are about graphs, nothing a server's user can change."""
 OUT_OF_MEMORY = ("AllocateRaw", "bad_alloc", "Failed to allocate")
@@ -95,9 +94,7 @@ class OnnxModel(graphs.GraphModel):
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             if isinstance(error, MemoryError) or any(word in text for word in OUT_OF_MEMORY):
-                raise FailureError(
-                    FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S
-                ) from error
+                raise graphs.no_memory(text) from error
             # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
             raise InvalidError(f"the model cannot compute this input: {text}") from error
         return {name: _array(result) for name, result in zip(names, results, strict=True)}

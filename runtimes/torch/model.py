@@ -26,7 +26,6 @@ EXPORTED = ".pt2"
 ACCEPTED = (EXPORTED, ".pt", ".pth")
 WEIGHTS = (".safetensors", ".bin", ".ckpt")
 REPOSITORY_DEPTH = 2
-MEMORY_RETRY_S = 5.0
 SAFE_ALTERNATIVE = "ONNX (torch.onnx.export)"
 DATATYPES = {
     torch.bool: "BOOL",
@@ -150,11 +149,7 @@ def no_memory(error: BaseException) -> FailureError | None:
     """The failure where PyTorch found no memory, which is the server's and may pass; None for other errors."""
     text = " ".join(str(error).split())[-300:]
     is_it = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-    return (
-        FailureError(FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S)
-        if is_it
-        else None
-    )
+    return graphs.no_memory(text) if is_it else None
 
 
 def _found(model_dir: Path) -> Path:
