@@ -1,18 +1,20 @@
-"""Measure what relaying a stream of tokens adds to each token: 100 streams, straight from an engine and through the server.
+"""Measure what relaying a stream of tokens adds to each token: 100 streams, straight from an engine, through the server, and
+through a floor that only copies bytes between the two sockets: what the machine itself adds to any relay.
 
     .venv/bin/python -m benchmarks.sse [--streams 100] [--tokens 60] [--interval_ms 50] [--rounds 5] [--burst]
 
 The engine is a few lines of asyncio on a unix socket that speaks what vLLM's server speaks; every event carries the
 monotonic time at which it was written, which the client compares with its own on arrival (one machine, one clock).
-Straight and relayed rounds alternate. Tokens of the streams are spread over the interval; with ``--burst`` all streams get
-theirs in the same moment, as an engine that steps in batches gives them. The server runs on one core, engine and client
-on the other, where there are two. Prints one JSON object, microseconds; ``added`` are differences of medians over rounds.
+The three kinds of rounds alternate. Tokens of the streams are spread over the interval; with ``--burst`` all streams get
+theirs in the same moment, as an engine that steps in batches gives them. Server and floor run on one core, engine and
+client on the other, where there are two. Prints one JSON object, microseconds; ``added`` are differences of medians over rounds.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import statistics
@@ -170,36 +172,42 @@ def cpu_s(pid: int) -> float:
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     engine = Engine(options.tokens, options.interval_ms / 1000, options.burst)
-    with tempfile.TemporaryDirectory() as folder:
+    rounds: dict[str, list[list[int]]] = {"straight": [], "floor": [], "relayed": []}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as started:
         socket = f"{folder}/engine.sock"
         server = await loop.create_unix_server(lambda: Connection(engine), socket, backlog=1024)
+        started.callback(server.close)
         # The program vllm of this run only waits; the front is told of our socket by its --uds, a link to which it gets.
         program = Path(folder) / "vllm"
         program.write_text(
             f'#!/bin/sh\nwhile [ "$1" != --uds ]; do shift; done\nln -s {socket} "$2"\nexec sleep 3600\n'
         )
         program.chmod(0o755)
-        port = free_port()
-        front = subprocess.Popen(  # noqa: ASYNC220  once, before anything is measured
-            [sys.executable, "-m", "runtimes.vllm", "--model_name=m", f"--model_dir={folder}",
-             f"--http_port={port}", "--http_address=127.0.0.1", f"--vllm_command={program}"],
-            stderr=subprocess.DEVNULL, preexec_fn=lambda: pin(1),
+        ports = {"straight": 0, "floor": free_port(), "relayed": free_port()}
+        start(started, "benchmarks._sse_floor", socket, str(ports["floor"]))
+        front = start(
+            started, "runtimes.vllm", "--model_name=m", f"--model_dir={folder}", "--http_address=127.0.0.1",
+            f"--http_port={ports['relayed']}", f"--vllm_command={program}",
         )  # fmt: skip
-        try:
+        for port in (ports["floor"], ports["relayed"]):
             await ready(port)
             await one_round(options.streams, socket, port)
-            rounds: dict[str, list[list[int]]] = {"straight": [], "relayed": []}
-            before_s = cpu_s(front.pid)
-            for _ in range(options.rounds):
-                rounds["straight"].append(await one_round(options.streams, socket, 0))
-                rounds["relayed"].append(await one_round(options.streams, socket, port))
-            used_s = cpu_s(front.pid) - before_s
-        finally:
-            front.terminate()
-            front.wait(30)
-            server.close()
+        before_s = cpu_s(front.pid)
+        for _ in range(options.rounds):
+            for name, port in ports.items():
+                rounds[name].append(await one_round(options.streams, socket, port))
+        used_s = cpu_s(front.pid) - before_s
     events = sum(map(len, rounds["relayed"]))
     return {"server_cpu_us_per_event": round(used_s / events * 1e6, 1), **report(options, rounds)}
+
+
+def start(started: contextlib.ExitStack, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """A server on the second core; it ends with ``started``."""
+    command = [sys.executable, "-m", module, *arguments]
+    program = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=lambda: pin(1))
+    started.callback(program.wait, 30)
+    started.callback(program.terminate)
+    return program
 
 
 def report(options: argparse.Namespace, rounds: dict[str, list[list[int]]]) -> dict[str, Any]:
@@ -211,6 +219,7 @@ def report(options: argparse.Namespace, rounds: dict[str, list[list[int]]]) -> d
             found[f"{name}_{label}_us"] = round(statistics.median(each))
             found[f"{name}_{label}_us_from_to"] = [round(min(each)), round(max(each))]
     for label in shares:
+        found[f"floor_added_{label}_us"] = found[f"floor_{label}_us"] - found[f"straight_{label}_us"]
         found[f"added_{label}_us"] = found[f"relayed_{label}_us"] - found[f"straight_{label}_us"]
     return found
 
