@@ -88,11 +88,8 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
     if headers:
         for given in [name for name in headers if name.lower() in ("content-type", BINARY_HEADER)]:
             del headers[given]
-    if type(result) is Share and not request.outputs and not request.parameters:
-        body = result.as_json(request.id or ids.answer_id())
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            return Reply(200, headers, body)
+    if type(result) is Share and (quick := _of_share(request, headers, result)) is not None:
+        return quick
     response, names = _selected(entry, request, result)
     if not names:
         try:
@@ -107,6 +104,27 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
 
     raw = {tensor.name: raw_view(tensor) for tensor in response.outputs if tensor.name in names}
     buffers, length = oip_binary.encode(response, response.outputs, raw)
+    headers["Content-Type"], headers[BINARY_HEADER] = BINARY, str(length)
+    return Reply(200, headers, buffers)
+
+
+def _of_share(request: oip.InferRequest, headers: dict[str, str], share: Share) -> Reply | None:
+    """The answer where the request wants the model's only output, named or not; None: look closer."""
+    wanted = request.outputs
+    if wanted and (len(wanted) != 1 or wanted[0].name != share.output_name):
+        return None
+    answer_id = request.id or ids.answer_id()
+    is_binary = wanted[0].is_binary if wanted else request.parameters.get("binary_data_output") is True
+    if not is_binary:
+        body = share.as_json(answer_id)
+        if body is None:
+            return None
+        headers["Content-Type"] = "application/json"
+        return Reply(200, headers, body)
+    found = share.as_binary(answer_id)
+    if found is None:
+        return None
+    buffers, length = found
     headers["Content-Type"], headers[BINARY_HEADER] = BINARY, str(length)
     return Reply(200, headers, buffers)
 

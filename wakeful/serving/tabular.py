@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import arrays, v1
+from wakeful.core.protocol import arrays, oip, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
 from wakeful.core.protocol.oip_shares import Share, Whole
 from wakeful.core.protocol.problem import shown
@@ -33,6 +33,8 @@ MAX_PART_ELEMENTS = 4096
 FLOATS = np.dtype(np.float64)
 NUMBERS = frozenset(arrays.DTYPES) - arrays.BITS - {"FP16", "BOOL"}
 """Datatypes whose JSON elements, once checked, are numpy's of the same name."""
+RAW_NUMBERS = NUMBERS | {"FP16"}
+"""Datatypes any bytes of which are numpy's elements of the same name."""
 
 
 class TabularModel(Model):
@@ -119,13 +121,11 @@ class MatrixBatching:
             matrix = self._model.matrix_of_rows(rows)
         elif isinstance(payload, InferRequest):
             first = payload.inputs[0]
-            if type(first.data) is list:
-                if first.size > MAX_PART_ELEMENTS:
-                    return None
-                if len(payload.inputs) == 1 and _are_numbers(first, self._model.width):
-                    return Part(
-                        payload, first.data, first.shape[0], (arrays.DTYPES[first.datatype], first.shape[1:])
-                    )
+            if type(first.data) is list and first.size > MAX_PART_ELEMENTS:
+                return None
+            if len(payload.inputs) == 1 and _are_numbers(first, self._model.width):
+                signature = (arrays.DTYPES[first.datatype], first.shape[1:])
+                return Part(payload, first.data, first.shape[0], signature)
             matrix = self._model.matrix(payload)
         else:
             return None
@@ -165,25 +165,33 @@ class MatrixBatching:
 
 def _are_numbers(tensor: Tensor, width: int | None) -> bool:
     """Whether a tensor of checked elements is a matrix that the model takes as it is, to be made with its batch."""
-    shape, data = tensor.shape, tensor.data
-    return (
-        tensor.datatype in NUMBERS
-        and len(shape) == 2
-        and shape[1] == width
-        and len(data) == shape[0] * width
-        and type(data[0]) is not list
-    )
+    shape, data, datatype = tensor.shape, tensor.data, tensor.datatype
+    if len(shape) != 2 or shape[1] != width:
+        return False
+    count = shape[0] * width
+    if type(data) is memoryview:
+        return (
+            datatype in RAW_NUMBERS
+            and data.nbytes == count * oip.ELEMENT_BYTES[datatype]
+            and data.c_contiguous
+        )
+    return type(data) is list and datatype in NUMBERS and len(data) == count and type(data[0]) is not list
 
 
 def _matrix(parts: Sequence[Part]) -> NDArray[Any]:
     """The rows of all parts, one under the other: of arrays, or of numbers that become one array now."""
-    if any(type(part.value) is not list for part in parts):
+    kinds = {type(part.value) for part in parts}
+    if len(kinds) > 1 or np.ndarray in kinds:
         found = [part.value if type(part.value) is np.ndarray else _matrix([part]) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)
     signature: Any = parts[0].signature
     dtype, row_shape = signature
-    flat = list(chain.from_iterable([part.value for part in parts]))
-    return np.array(flat, dtype).reshape(-1, *row_shape)
+    values = [part.value for part in parts]
+    if list in kinds:
+        flat = np.array(list(chain.from_iterable(values)), dtype)
+    else:  # a bytearray: a batch's matrix may be written to, as one of lists may
+        flat = np.frombuffer(values[0] if len(values) == 1 else bytearray().join(values), dtype)
+    return flat.reshape(-1, *row_shape)
 
 
 def _is_small(rows: list[Any]) -> bool:

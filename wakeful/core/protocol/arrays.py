@@ -171,9 +171,14 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
 
 def is_plain(datatype: str, data: NDArray[Any]) -> bool:
     """Whether an array is what JSON takes as it is: flat, in this machine's byte order, and finite as a whole."""
-    if data.ndim != 1 or data.dtype != DTYPES[datatype] or datatype in BITS or not data.flags.c_contiguous:
-        return False
-    return data.dtype.kind != "f" or math.isfinite(float(np.add.reduce(data)))
+    return is_raw(datatype, data) and (data.dtype.kind != "f" or math.isfinite(float(np.add.reduce(data))))
+
+
+def is_raw(datatype: str, data: NDArray[Any]) -> bool:
+    """Whether the memory of an array is its tensor's binary form: flat, of this datatype, little-endian."""
+    return (
+        data.ndim == 1 and data.dtype == DTYPES[datatype] and datatype not in BITS and data.flags.c_contiguous
+    )
 
 
 def _numbers(data: Any) -> Any:

@@ -1,11 +1,12 @@
-"""One array as the answers of many requests: each has its rows of it, as JSON without an object for each output.
+"""One array as the answers of many requests: each has its rows of it, without an object for each output.
 
 ``serving.tabular`` makes a ``Whole`` of what a model said to a batch, and of that a ``Share`` for each request; the V2
-edge asks a share for its JSON. To everybody else it is the ``InferResponse`` it stands for, whose outputs are made when
-they are first looked at. docs/decisions/0118 has what that saves.
+edge asks a share for its JSON, or for its bytes in binary form. To everybody else it is the ``InferResponse`` it stands
+for, whose outputs are made when they are first looked at. docs/decisions/0118 has what that saves.
 Left out: numpy (the array is handed in, and handed on to orjson).
 
-Invariant: ``as_json`` gives the bytes that ``oip.encode_json`` gives for the same answer, or None.
+Invariant: ``as_json`` gives the bytes that ``oip.encode_json`` gives for the same answer, ``as_binary`` those of
+``oip_binary.encode``, or None.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ import orjson
 from wakeful.core.protocol.oip import BINARY_ONLY, InferResponse, Tensor, dump
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY
+JOIN_BYTES = 16 * 1024
+"""Raw elements below this are copied behind their JSON: one buffer is cheaper to send than two."""
+Framed = tuple[tuple[bytes | memoryview, ...], int]
+"""Buffers of a body in binary form, and how many bytes of it are JSON."""
 
 
 class Whole:
@@ -27,13 +32,20 @@ class Whole:
         "_after_id",
         "_after_rows",
         "_before_id",
+        "_between",
         "_flat",
         "_is_plain",
+        "_raw",
+        "_row_bytes",
         "_width",
         "array",
         "model_name",
+        "output_name",
         "tensor_of",
     )
+
+    output_name: str
+    """Of the only output; set by ``prepare``."""
 
     def __init__(self, model_name: str, array: Any, tensor_of: Callable[[Any], Tensor]) -> None:
         """``tensor_of`` makes the output of some rows of ``array`` (or of all)."""
@@ -41,24 +53,48 @@ class Whole:
         self.array = array
         self.tensor_of = tensor_of
         self._is_plain: bool | None = None
+        self._raw: memoryview | None = None
 
-    def _prepare(self) -> None:
-        """What the JSON of every share needs, once."""
+    def prepare(self) -> None:
+        """Find out what the answers of all shares need, once."""
+        if self._is_plain is not None:
+            return
         from wakeful.core.protocol import arrays
 
         tensor, shape = self.tensor_of(self.array), self.array.shape
-        self._flat = tensor.data
-        self._is_plain = tensor.datatype not in BINARY_ONLY and arrays.is_plain(tensor.datatype, self._flat)
-        self._width = self._flat.shape[0] // shape[0] if shape[0] else 0
+        flat, datatype = tensor.data, tensor.datatype
+        self.output_name, self._flat = tensor.name, flat
+        self._is_plain = datatype not in BINARY_ONLY and arrays.is_plain(datatype, flat)
+        self._width = flat.shape[0] // shape[0] if shape[0] else 0
         more = b"".join(b",%d" % size for size in shape[1:])
+        name = dump(tensor.name)
         self._before_id = b'{"model_name":%b,"model_version":null,"id":' % dump(self.model_name)
-        self._after_id = b',"parameters":null,"outputs":[{"name":%b,"shape":[' % dump(tensor.name)
-        self._after_rows = b'%b],"datatype":%b,"parameters":null,"data":' % (more, dump(tensor.datatype))
+        self._after_id = b',"parameters":null,"outputs":[{"name":%b,"shape":[' % name
+        self._after_rows = b'%b],"datatype":%b,"parameters":null,"data":' % (more, dump(datatype))
+        if arrays.is_raw(datatype, flat):
+            self._raw = flat.view("u1").data
+            self._row_bytes = self._width * flat.itemsize
+            self._between = (
+                b',"model_name":%b,"model_version":null,"outputs":[{"name":%b,"shape":['
+                % (dump(self.model_name), name),
+                b'%b],"datatype":%b,"parameters":{"binary_data_size":' % (more, dump(datatype)),
+            )
+
+    def as_binary(self, start: int, end: int, answer_id: str) -> Framed | None:
+        """The answer of rows ``start`` to ``end``, its output in binary form; None where ``array`` is no plain numbers."""
+        self.prepare()
+        raw = self._raw
+        if raw is None:
+            return None
+        size = (end - start) * self._row_bytes
+        after_id, after_rows = self._between
+        head = b'{"id":%b%b%d%b%d}}]}' % (orjson.dumps(answer_id), after_id, end - start, after_rows, size)
+        own = raw[start * self._row_bytes : end * self._row_bytes]
+        return ((head + own,) if size < JOIN_BYTES else (head, own)), len(head)
 
     def as_json(self, start: int, end: int, answer_id: str) -> bytes | None:
         """The answer of rows ``start`` to ``end``; None where JSON carries not all elements of ``array`` as they are."""
-        if self._is_plain is None:
-            self._prepare()
+        self.prepare()
         if not self._is_plain:
             return None
         width = self._width
@@ -95,8 +131,19 @@ class Share(InferResponse):
     def outputs(self, outputs: list[Tensor]) -> None:
         self._outputs = outputs
 
+    @property
+    def output_name(self) -> str:
+        """The name of the only output that the model computed."""
+        self._whole.prepare()
+        return self._whole.output_name
+
+    def _is_untouched(self) -> bool:
+        return self._outputs is None and self.parameters is None and self.model_version is None
+
     def as_json(self, answer_id: str) -> bytes | None:
         """The whole answer with this id; None where somebody has looked at it, or it needs to be looked at."""
-        if self._outputs is not None or self.parameters is not None or self.model_version is not None:
-            return None
-        return self._whole.as_json(self._start, self._end, answer_id)
+        return self._whole.as_json(self._start, self._end, answer_id) if self._is_untouched() else None
+
+    def as_binary(self, answer_id: str) -> Framed | None:
+        """As ``as_json``, with the output in binary form."""
+        return self._whole.as_binary(self._start, self._end, answer_id) if self._is_untouched() else None
