@@ -28,13 +28,24 @@ if TYPE_CHECKING:
 
 TIMEOUT_HEADER = "x-request-timeout"
 MAX_TIMEOUT_S = 86_400.0
+JSON_KINDS = (Kind.V2_INFER, Kind.OPENAI)
 BATCH_KINDS = (Kind.V1_PREDICT, Kind.V1_EXPLAIN, Kind.EVENT)
 
 
 class Facts:
     """What method, target and headers say of every request that has them."""
 
-    __slots__ = ("given_id", "is_batch", "is_plain", "is_plain_v2", "protocol", "route", "timeout", "verb")
+    __slots__ = (
+        "given_id",
+        "is_batch",
+        "is_plain",
+        "is_plain_v2",
+        "protocol",
+        "refusal",
+        "route",
+        "timeout",
+        "verb",
+    )
 
     def __init__(self, request: Request, route: Route | list[str]) -> None:
         self.route = route
@@ -47,6 +58,8 @@ class Facts:
         """Whether a V1 body is JSON and no event, unless it says so itself."""
         self.is_plain_v2 = kind is Kind.V2_INFER and http_v2.is_plain(request.headers)
         """Whether a V2 body is JSON as a whole."""
+        self.refusal = _refusal(kind, request.headers.first.get("content-type", ""))
+        """Why no body under this head can be read."""
         self.is_batch = kind in BATCH_KINDS and http_events.is_batch(request.headers)
 
     def limit(self, context: Context) -> None:
@@ -179,6 +192,17 @@ class Ask:
             stop()
             self._edge.flights.leave()
             self._edge.plane.metrics.count(self._name, self._context.protocol, CLIENT_CLOSED)
+
+
+def _refusal(kind: Kind | None, content_type: str) -> InvalidError | None:
+    """For JSON in another charset than UTF-8; what a V1 model takes as bytes may be in any."""
+    if kind not in JSON_KINDS and (kind not in BATCH_KINDS or not v1.is_json(content_type)):
+        return None
+    try:
+        v1.check_charset(content_type)
+    except InvalidError as error:
+        return error.with_traceback(None)
+    return None
 
 
 def _nothing() -> None:

@@ -46,6 +46,29 @@ class ExpectationError(WireError):
     status = 417
 
 
+class HeadTooLargeError(WireError):
+    """The request's head, or its trailers, are over the limit."""
+
+    status = 431
+
+
+class TargetTooLongError(WireError):
+    """The request's target is over the limit by itself."""
+
+    status = 414
+
+
+class MethodError(WireError):
+    """No route of any server here takes this method."""
+
+    status = 501
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the request's method is not known here: send GET, HEAD or POST (methods are upper case)"
+        )
+
+
 class VersionError(WireError):
     """The request is of an HTTP version that this port does not speak."""
 

@@ -60,7 +60,10 @@ class Edge:
         route = facts.route
         request_id = facts.given_id or ids.request_id()
         if isinstance(route, list):
-            answer(stamped(http_replies.no_route(route), request_id))
+            answer(stamped(http_replies.no_route(request.method, route), request_id))
+            return None
+        if facts.refusal is not None:
+            answer(self.failed(request, facts.refusal))
             return None
         if route.kind in http_routes.INFERENCE:
             context = Context(request.headers, request_id, facts.protocol)
@@ -73,9 +76,12 @@ class Edge:
 
     def screen(self, head: Request) -> Reply | None:
         """The refusal of a request whose body is on its way, where no body could make it right."""
-        route = self._facts(head).route
+        facts = self._facts(head)
+        route = facts.route
         if isinstance(route, list):
-            return stamped(http_replies.no_route(route), http_replies.request_id(head.headers))
+            return stamped(http_replies.no_route(head.method, route), http_replies.request_id(head.headers))
+        if facts.refusal is not None:
+            return self.failed(head, facts.refusal)
         if route.kind in http_routes.INFERENCE:
             try:
                 self.entry(route)

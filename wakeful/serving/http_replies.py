@@ -15,6 +15,8 @@ from wakeful.serving.exchange import Headers, Reply
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_CHARACTERS = 128
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+"""Of RFC 9110 and 5789: what is none of these is answered with 501 on every path."""
 
 log = logs.get("serving")
 
@@ -43,8 +45,11 @@ def json(status: int, body: object, headers: dict[str, str] | None = None) -> Re
     return Reply(status, {"Content-Type": "application/json", **(headers or {})}, oip.dump(body))
 
 
-def no_route(methods: list[str]) -> Reply:
-    """404, or 405 where the path takes ``methods``."""
+def no_route(method: str, methods: list[str]) -> Reply:
+    """501 for a ``method`` that no server of HTTP has to know, 405 where the path takes ``methods``, else 404."""
+    if method not in METHODS:
+        error = http_body.MethodError()
+        return json(error.status, problem.render(error).body)
     if methods:
         return json(405, {"detail": "Method Not Allowed"}, {"Allow": ", ".join(methods)})
     return json(404, {"detail": "Not Found"})

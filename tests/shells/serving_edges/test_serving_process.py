@@ -157,6 +157,10 @@ def test_load_failures_name_file_and_cause(tmp_path: Path, folder: Path) -> None
     (tmp_path / "model.joblib").write_bytes(b"not a pickle")
     status, line = fails("--model_dir", str(tmp_path))
     assert (status, "model.joblib cannot be loaded" in line) == (1, True), line
+    (tmp_path / "model.joblib").unlink()
+    (tmp_path / "model.pkl").write_bytes(b"cbuiltins\nexit\n(I0\ntR.")
+    status, line = fails("--model_dir", str(tmp_path))
+    assert (status, "failed to load: SystemExit: 0" in line) == (1, True), line
     status, line = fails("--model_dir", str(folder), WAKEFUL_PICKLE="Refuse")
     assert (status, "WAKEFUL_PICKLE=Refuse" in line) == (1, True), line
 

@@ -21,10 +21,14 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 
 def block(
-    path: str = INFER, *extra: tuple[str, str], method: str = "POST", kind: str = "application/grpc"
+    path: str = INFER,
+    *extra: tuple[str, str],
+    method: str = "POST",
+    kind: str = "application/grpc",
+    authority: str = "m",
 ) -> bytes:
     fields = [
-        (":method", method), (":scheme", "http"), (":path", path), (":authority", "m"), ("te", "trailers"),
+        (":method", method), (":scheme", "http"), (":path", path), (":authority", authority), ("te", "trailers"),
         *([("content-type", kind)] if kind else []), *extra,
     ]  # fmt: skip
     encoder = hpack.Encoder()

@@ -116,6 +116,26 @@ async def test_client_that_resets_cancels_the_model(rig: Any) -> None:
     await until(lambda: rig.server.edge.flights.count == 0)
 
 
+async def test_methods_that_nobody_knows_are_501(rig: Any) -> None:
+    async with connected(rig.server.port) as raw:
+        for stream, path in ((1, "/v2/health/ready"), (3, "/nowhere")):
+            raw.send(request(stream, path, method="BREW"))
+            fields, body = await answer(raw, stream)
+            assert fields[":status"] == "501" and "method" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("authority", "status"),
+    [("[::1]:80", "200"), ("a b", "400"), ("u@x", "400"), ("x/y", "400"), ("x:y", "400")],
+)
+async def test_an_authority_that_is_no_host_is_400(rig: Any, authority: str, status: str) -> None:
+    async with connected(rig.server.port) as raw:
+        head = block("/v2/health/ready", method="GET", kind="", authority=authority)
+        raw.send(frame(HEADERS, 0x5, 1, head))
+        fields, body = await answer(raw, 1)
+        assert fields[":status"] == status and ("Host" in body.decode()) is (status == "400")
+
+
 async def test_content_length_that_lies_is_a_reset(rig: Any) -> None:
     async with connected(rig.server.port) as raw:
         raw.send(frame(HEADERS, 0x4, 1, block(PREDICT, JSON, ("content-length", "5"), kind="")))

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from wakeful.core.errors import InvalidError
+from wakeful.core.protocol.cloudevents_types import charset_of
 from wakeful.core.protocol.problem import parse_json, type_name
 
 JSON_TYPES = frozenset(
@@ -29,6 +30,7 @@ JSON_TYPES = frozenset(
 )
 LOOSE_TYPES = frozenset({"application/x-www-form-urlencoded", "text/plain", "text/json"})
 """What clients say that were told nothing (curl, fetch): the body's first character decides, and nothing else."""
+CHARSETS = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
 ROW_KEYS = ("instances", "inputs")
 
 
@@ -43,6 +45,18 @@ def is_json(content_type: str) -> bool:
     return kind in JSON_TYPES or kind.endswith("+json")
 
 
+def check_charset(content_type: str) -> None:
+    """Refuse a charset that JSON is not sent in (RFC 8259 8.1). Raises ``InvalidError``."""
+    if ";" not in content_type:
+        return
+    charset = charset_of(content_type).strip("'")
+    if charset not in CHARSETS:
+        raise InvalidError(
+            f"the request's Content-Type says charset={charset[:40]}: JSON is sent as UTF-8; encode the body so, and send "
+            f"{media_type(content_type)[:80] or 'application/json'} without a charset"
+        )
+
+
 def holds_json(body: bytes, content_type: str) -> bool:
     """Whether a V1 body is decoded as JSON: by its type, or for ``LOOSE_TYPES`` when it is empty or begins so."""
     if is_json(content_type):
@@ -55,7 +69,10 @@ def decode(body: bytes, content_type: str) -> dict[str, Any] | bytes:
 
     Raises ``InvalidError``.
     """
-    return decode_object(body) if holds_json(body, content_type) else body
+    if not holds_json(body, content_type):
+        return body
+    check_charset(content_type)
+    return decode_object(body)
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

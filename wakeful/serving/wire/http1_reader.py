@@ -10,6 +10,7 @@ Invariants: any cut of the same bytes into pieces gives the same turns; memory i
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import Any
 
@@ -21,10 +22,13 @@ from wakeful.serving.http_body import (
     BodyTooLargeError,
     Budget,
     ExpectationError,
+    HeadTooLargeError,
+    MethodError,
+    TargetTooLongError,
     VersionError,
     WireError,
 )
-from wakeful.serving.wire import coding, known_heads
+from wakeful.serving.wire import authority, coding, known_heads
 from wakeful.serving.wire.known_heads import END, KnownHeads
 from wakeful.serving.wire.limits import Limits
 from wakeful.serving.wire.turns import CLOSE, KEEP, Turn
@@ -33,6 +37,9 @@ MAX_NAMES = 1024
 FRAMING_TIMES = 8
 """Bytes on the wire for one byte of a chunked body: seven in one-byte chunks, and no more than that is needed."""
 SMALL_BYTES = 4096
+ODD_METHOD = re.compile(rb"(?:\r\n)*[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64} [^ \r\n]+ HTTP/1\.[01]\r\n")
+"""A request line that llhttp refuses for its method alone: 501 where a piece begins with it. Anything else that is no
+method is what follows a body of the wrong length, or no HTTP."""
 
 _names: dict[bytes, str] = {}
 _methods: dict[bytes, str] = {}
@@ -137,6 +144,7 @@ class Reader:
     def _parse(self, data: bytes) -> None:
         self._fed_bytes = len(data)
         self._is_new = False
+        ended = self._ended
         rest: bytes | memoryview = data
         try:
             while True:
@@ -155,6 +163,12 @@ class Reader:
         except httptools.HttpParserError as error:
             if self.is_over():
                 return
+            if (
+                self._ended == ended
+                and isinstance(error, httptools.HttpParserInvalidMethodError)
+                and ODD_METHOD.match(data)
+            ):
+                raise MethodError() from error
             raise WireError(f"not HTTP/1.1: {error}") from error
 
     def is_over(self) -> bool:
@@ -180,7 +194,7 @@ class Reader:
         """A head that does not end. What came in one piece with other requests may be them: it counts from the next."""
         self._head_bytes += 0 if self._is_new else count
         if self._head_bytes > self._limits.head_bytes:
-            raise WireError(f"the request's head is larger than {self._limits.head_bytes} bytes")
+            raise self._too_large(self._url)
 
     def _bound_framing(self, count: int) -> None:
         self._raw_bytes += 0 if self._is_new else count
@@ -226,12 +240,13 @@ class Reader:
         turn = self.body = Turn(request, not parser.should_keep_alive())
         self._size = 0
         if len(pairs) > limits.headers:
-            raise WireError(f"the request has more than {limits.headers} headers")
+            raise HeadTooLargeError(f"the request has more than {limits.headers} headers")
         first = headers.first
         if turn.is_last or "connection" in first:
             self._judge_version(turn, parser.get_http_version())
         if "host" not in first or len(first) != len(pairs):
             self._judge_host(turn, headers)
+        authority.check(first.get("host", ""))
         if "content-length" in first and int(first["content-length"]) > limits.body_bytes:
             raise BodyTooLargeError(limits.body_bytes)
         if (
@@ -287,12 +302,19 @@ class Reader:
             return
         self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > self._limits.head_bytes:
-            raise WireError(f"the request's trailers are larger than {self._limits.head_bytes} bytes")
+            raise HeadTooLargeError(f"the request's trailers are larger than {self._limits.head_bytes} bytes")
 
     def _check_head(self, url: bytes, pairs: list[tuple[str, str]]) -> None:
         size = len(url) + sum(len(name) + len(value) + 4 for name, value in pairs)
         if size > self._limits.head_bytes:
-            raise WireError(f"the request's head is larger than {self._limits.head_bytes} bytes")
+            raise self._too_large(url)
+
+    def _too_large(self, url: bytes) -> WireError:
+        """The refusal of a head over the limit: 414 where most of it is the target (RFC 9112 3), else 431 (RFC 6585 5)."""
+        bound = self._limits.head_bytes
+        if len(url) > bound // 2:
+            return TargetTooLongError(f"the request's target is longer than {bound // 2} bytes")
+        return HeadTooLargeError(f"the request's head is larger than {bound} bytes")
 
     def _judge_version(self, turn: Turn, version: str) -> None:
         if version == "1.0":
@@ -304,7 +326,8 @@ class Reader:
     def _judge_host(self, turn: Turn, headers: Headers) -> None:
         hosts = len(headers.all("host"))
         if hosts > 1 or (hosts == 0 and not turn.is_http10):
-            raise WireError("the request has no Host header, or several: HTTP/1.1 wants one")
+            has = "several Host headers" if hosts else "no Host header"
+            raise WireError(f"the request has {has}: HTTP/1.1 wants exactly one")
 
     def _special(self, turn: Turn, first: dict[str, str]) -> None:
         assert turn.request is not None

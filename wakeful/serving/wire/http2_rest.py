@@ -20,8 +20,8 @@ from wakeful.kit.http2.frames import Code
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Buffer, Stream
 from wakeful.serving.exchange import Cancel, Headers, Reply, Request
-from wakeful.serving.http_body import BodyTimeoutError, BodyTooLargeError, WireError
-from wakeful.serving.wire import coding
+from wakeful.serving.http_body import BodyTimeoutError, BodyTooLargeError, HeadTooLargeError
+from wakeful.serving.wire import authority, coding
 from wakeful.serving.wire.connections import Connections
 from wakeful.serving.wire.heads import FRAMING
 
@@ -65,6 +65,7 @@ class RestStream(Stream):
         try:
             if head.is_too_large or len(head.fields) > shared.limits.headers:
                 raise HeadTooLargeError("the request's headers are larger than this server takes")
+            authority.check(head.authority)
             self._coding = coding.known(self._request.headers)
             if (head.content_length or 0) > shared.limits.body_bytes:
                 raise BodyTooLargeError(shared.limits.body_bytes)
@@ -218,12 +219,6 @@ class RestStream(Stream):
     def on_writable(self) -> None:
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
-
-
-class HeadTooLargeError(WireError):
-    """The headers are over the limit."""
-
-    status = 431
 
 
 def _block(reply: Reply, size: int | None) -> bytes:

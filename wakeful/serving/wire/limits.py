@@ -13,9 +13,9 @@ class Limits:
     """Bounds of one port and of each connection on it."""
 
     head_bytes: int = 64 * 1024
-    """Request line and headers of one request (trailers too); then 400."""
+    """Request line and headers of one request (trailers too); then 431, or 414 where most of it is the target."""
     headers: int = 256
-    """Header lines of one request; then 400."""
+    """Header lines of one request; then 431."""
     body_bytes: int = 64 * 1024 * 1024
     """One body, inflated; then 413."""
     body_timeout_s: float = 60.0
