@@ -157,9 +157,8 @@ class Registry:
             result = entry.model.unload()
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
-            text = " ".join(str(error).split())[:500]
-            raise LoadError(f"model {name} failed to unload: {type(error).__name__}: {text}") from error
+        except (Exception, SystemExit) as error:
+            raise LoadError(f"model {name} failed to unload: {_said(error)}") from error
         finally:
             entry.change = ""
 
@@ -181,7 +180,7 @@ async def _load(entry: Entry, in_thread: bool) -> None:
             raise LoadError(f"model {name}: load() returned False")
     except LoadError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # code in a model's file may exit, even with status 0
         raise LoadError(_sentence(name, error)) from error
 
 
@@ -207,8 +206,12 @@ async def _reload(entry: Entry, in_thread: bool, drain_s: float) -> None:
 def _sentence(name: str, error: BaseException) -> str:
     if isinstance(error, LoadError):
         return str(error)
+    return f"model {name} failed to load: {_said(error)}"
+
+
+def _said(error: BaseException) -> str:
     text = " ".join(str(error).split())[:500]
-    return f"model {name} failed to load: {type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _is_own(model: Model, name: str) -> bool:

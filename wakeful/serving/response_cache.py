@@ -3,7 +3,8 @@
 A handler around the HTTP edge (REST on HTTP/1.1 and HTTP/2; gRPC calls and events always reach the model). The key is
 the model and how often it was loaded, the route, the headers that an answer may depend on, and the body (as a 32-byte
 digest). Only whole answers with status 200 are kept, the least recently used leaves first. For models whose answer
-depends on the body alone: whoever turns this on says so. ``Cache-Control: no-store``, from either side, passes by.
+depends on the body alone: whoever turns this on says so. ``Cache-Control: no-store`` or ``no-cache``, from either side,
+passes by.
 
 Invariant: the bodies kept never exceed ``max_bytes``; an answer of a model that is not ready is never given.
 """
@@ -23,6 +24,10 @@ from wakeful.serving.exchange import Answer, Cancel, Handler, Reply, Request
 from wakeful.serving.http_routes import Kind, Route
 
 KEY_HEADERS = ("content-type", "inference-header-content-length", "accept", "authorization")
+ASKS_THE_MODEL = frozenset({"no-store", "no-cache", "max-age=0"})
+"""What a request may say that wants the model's own answer."""
+NOT_KEPT = ASKS_THE_MODEL | {"private", "s-maxage=0"}
+"""What a model's answer may say of itself."""
 LARGEST_SHARE = 8
 """An answer larger than this part of the bound is not kept."""
 OVERHEAD_BYTES = 512
@@ -72,7 +77,7 @@ class ResponseCache:
     def _key(self, request: Request, route: Route) -> bytes | None:
         """What the answer depends on; None where the model cannot answer or nothing may be kept."""
         headers = request.headers.first
-        if "no-store" in headers.get("cache-control", ""):
+        if not _directives(headers.get("cache-control", "")).isdisjoint(ASKS_THE_MODEL):
             return None
         try:
             entry = self._plane.registry.ready(route.model)
@@ -91,7 +96,7 @@ class ResponseCache:
         if reply.status == 200 and isinstance(body, bytes | tuple):
             names = {name.lower(): value for name, value in reply.headers.items()}
             whole = body if isinstance(body, bytes) else b"".join(body)
-            if "no-store" not in names.get("cache-control", "") and "set-cookie" not in names:
+            if _directives(names.get("cache-control", "")).isdisjoint(NOT_KEPT) and "set-cookie" not in names:
                 self._add(key, Reply(200, dict(reply.headers), whole), len(whole) + OVERHEAD_BYTES)
         answer(reply)
 
@@ -104,6 +109,13 @@ class ResponseCache:
             _, dropped = self._kept.popitem(last=False)
             self.bytes -= len(dropped.body) + OVERHEAD_BYTES  # type: ignore[arg-type]  # whole bodies only
         self._size.set(self.bytes)
+
+
+def _directives(cache_control: str) -> frozenset[str]:
+    """The directives of a ``Cache-Control``, which have no case (RFC 9111, 5.2)."""
+    return (
+        frozenset(part.strip().lower() for part in cache_control.split(",")) if cache_control else frozenset()
+    )
 
 
 def _route(request: Request) -> Route | None:

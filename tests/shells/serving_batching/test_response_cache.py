@@ -32,7 +32,7 @@ class Counting(Model):
         if payload.get("fail"):
             raise ValueError("no")
         if payload.get("private"):
-            context.response_headers["Cache-Control"] = "no-store"
+            context.response_headers["Cache-Control"] = payload["private"]
         return {"predictions": [self.asked], "fill": "x" * payload.get("size", 0)}
 
 
@@ -84,8 +84,15 @@ async def test_binary_answers_are_kept_whole(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Authorization": "x"}, {"Content-Type": "application/vnd.x+json"}, {"Cache-Control": "no-store"}],
-    ids=["authorization", "type", "no-store"],
+    [
+        {"Authorization": "x"},
+        {"Content-Type": "application/vnd.x+json"},
+        {"Cache-Control": "no-store"},
+        {"Cache-Control": "No-Store, max-age=5"},
+        {"Cache-Control": "no-cache"},
+        {"Cache-Control": "max-age=0"},
+    ],
+    ids=["authorization", "type", "no-store", "capitals", "no-cache", "max-age"],
 )
 async def test_what_makes_requests_differ(rig: Rig, headers: dict[str, str]) -> None:
     assert await rig.ask(PREDICT, {"instances": [1]}) == (1, "")
@@ -97,7 +104,9 @@ async def test_what_makes_requests_differ(rig: Rig, headers: dict[str, str]) -> 
     "body",
     [
         {"fail": 1},
-        {"private": 1},
+        {"private": "no-store"},
+        {"private": "Private, max-age=60"},
+        {"private": "no-cache"},
         {"size": 60000},
         {
             "specversion": "1.0",
@@ -108,7 +117,7 @@ async def test_what_makes_requests_differ(rig: Rig, headers: dict[str, str]) -> 
             "data": {},
         },
     ],
-    ids=["failed", "private", "large", "event"],
+    ids=["failed", "no-store", "private", "no-cache", "large", "event"],
 )
 async def test_what_is_never_kept(rig: Rig, body: Any) -> None:
     assert [await rig.ask(PREDICT, body) for _ in range(2)] == [(1, ""), (2, "")]
