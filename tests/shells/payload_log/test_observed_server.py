@@ -83,6 +83,21 @@ async def test_every_answer_is_an_event_errors_and_streams_too() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "kept"),
+    [("ev-1", "ev-1"), ("%E2%82%AC%201", "\u20ac 1"), ("%ff", None), ("x" * 300, None), ("", None)],
+    ids=["plain", "encoded", "no text", "long", "empty"],
+)
+async def test_the_records_of_an_event_have_its_id_and_each_call_its_objects(
+    given: str, kept: str | None, tmp_path: Path
+) -> None:
+    async with serving({"WAKEFUL_LOGGER_STORE_PATH": f"file://{tmp_path}"}) as (url, _):
+        for call in ("a", "b"):
+            await ask(url, {"instances": [1]}, **{"X-Request-Id": call, "Ce-Id": given})
+    found = {path.name: json.loads(path.read_text())["id"] for path in tmp_path.rglob("*.json")}
+    assert found == {f"{call}-{kind}.json": kept or call for call in "ab" for kind in ("request", "response")}
+
+
+@pytest.mark.parametrize(
     ("rows", "environ", "shown"),
     [
         (3000, {}, True),

@@ -21,8 +21,12 @@ import orjson
 
 from wakeful.core.protocol import v1
 from wakeful.core.protocol.cloudevents import Event
+from wakeful.core.protocol.cloudevents_http import decode_value
+from wakeful.core.protocol.cloudevents_types import InvalidEventError
 
 REDACTED = "[redacted]"
+ID_CHARACTERS = 256
+"""Of an event's id that is a record's: longer ones are not."""
 NESTED = frozenset({dict, list})
 EVENTS = "application/cloudevents"
 """Media types of events, whose data may be base64: nobody could say what it holds."""
@@ -68,6 +72,17 @@ class Record:
     body_bytes: int = 0
     """Bytes of the body as it was, whatever ``body`` shows of it: nothing where it was left out."""
     traceparent: str = ""
+    request_id: str = ""
+    """Of the call, where ``id`` is an event's, which may come several times."""
+
+
+def call_id(headers: Mapping[str, str], request_id: str) -> str:
+    """What both records of a call are called: as in KServe the ``Ce-Id`` of the event that it carries, else ``request_id``."""
+    try:
+        given = decode_value("id", headers.get("ce-id", ""))
+    except InvalidEventError:
+        return request_id
+    return given if given.isprintable() and 0 < len(given) <= ID_CHARACTERS else request_id
 
 
 def metadata(
@@ -201,7 +216,10 @@ def as_row(record: Record, identity: Identity) -> dict[str, Any]:
 
 
 def object_key(prefix: str, record: Record, identity: Identity, extension: str) -> str:
-    """``{prefix}/{ns}/{isvc}/{component}/{path}/{id}-{kind}.{ext}`` (kserve.md 5.9); no part can climb out of it."""
+    """``{prefix}/{ns}/{isvc}/{component}/{path}/{id}-{kind}.{ext}`` (kserve.md 5.9); no part can climb out of it.
+
+    Where an event came several times each call has its objects, by its request id.
+    """
     path = "/".join(_safe(part) for part in record.path.partition("?")[0].split("/") if part)
     parts = (
         prefix.strip("/"),
@@ -209,7 +227,7 @@ def object_key(prefix: str, record: Record, identity: Identity, extension: str) 
         identity.inferenceservice or "model",
         identity.component or "predictor",
         path,
-        f"{_safe(record.id)}-{record.kind.value}.{extension}",
+        f"{_safe(record.request_id or record.id)}-{record.kind.value}.{extension}",
     )
     return "/".join(part for part in parts if part)
 

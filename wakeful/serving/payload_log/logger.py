@@ -55,6 +55,7 @@ class Noted:
     """What both records of a call say."""
 
     id: str
+    request_id: str
     at_s: float
     """When it was answered, seconds since 1970."""
     target: str
@@ -97,6 +98,7 @@ class Queued:
             None if self.status is None else self.duration_s * 1000,
             self.body_bytes,
             noted.traceparent,
+            noted.request_id,
         )
 
 
@@ -142,14 +144,15 @@ class PayloadLogger:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run(), name=f"payload-log-{n}") for n in range(WORKERS)]
 
-    def answered(self, request: Request, reply: Reply, call_id: str, duration_s: float) -> None:
+    def answered(self, request: Request, reply: Reply, request_id: str, duration_s: float) -> None:
         """Queue the halves of one call. Never raises, never waits."""
         settings = self._settings
         if settings.sample_percent < 100 and self._draw() * 100 >= settings.sample_percent:
             return
         headers = request.headers
         noted = Noted(
-            call_id,
+            payload_record.call_id(headers, request_id),
+            request_id,
             time.time(),
             payload_record.redacted_target(request.target, settings.redacted),
             payload_record.metadata(headers, settings.metadata_headers, settings.redacted),
