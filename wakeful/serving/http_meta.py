@@ -42,7 +42,11 @@ class Meta:
                 await self._follow_predictors([name])
                 return {"name": name, "ready": True}
             case Kind.V2_SERVER:
-                extensions = ["binary_tensor_data", *(["model_repository_extension"] * self._has_repository)]
+                extensions = [
+                    "binary_tensor_data",
+                    "classification",
+                    *(["model_repository_extension"] * self._has_repository),
+                ]
                 return {"name": "wakeful", "version": wakeful.__version__, "extensions": extensions}
             case Kind.V2_LIVE:
                 return {"live": True}

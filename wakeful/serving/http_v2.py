@@ -111,7 +111,9 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
 def _of_share(request: oip.InferRequest, headers: dict[str, str], share: Share) -> Reply | None:
     """The answer where the request wants the model's only output, named or not; None: look closer."""
     wanted = request.outputs
-    if wanted and (len(wanted) != 1 or wanted[0].name != share.output_name):
+    if wanted and (
+        len(wanted) != 1 or wanted[0].name != share.output_name or oip.CLASSES in wanted[0].parameters
+    ):
         return None
     answer_id = request.id or ids.answer_id()
     is_binary = wanted[0].is_binary if wanted else request.parameters.get("binary_data_output") is True

@@ -53,7 +53,17 @@ two = client.infer("echo", [small, tensor("y", np.ones(1, np.int32), "INT32")], 
                    outputs=[grpc.InferRequestedOutput("y")])  # fmt: skip
 assert two.get_response().id == "7" and two.as_numpy("x") is None and two.as_numpy("y").tolist() == [1]
 
+scores = tensor("x", np.array([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]], np.float32), "FP32")
+top = client.infer("echo", [scores], outputs=[grpc.InferRequestedOutput("x", class_count=2)]).as_numpy("x")
+assert top.tolist() == [[b"0.700000:1", b"0.200000:2"], [b"0.500000:0", b"0.250000:1"]], top
+elsewhere = grpc.InferInput("x", [2, 3], "FP32")
+elsewhere.set_shared_memory("region", 24)
+kept = grpc.InferRequestedOutput("x")
+kept.set_shared_memory("region", 24)
+
 for call, status, words in (
+    (lambda: client.infer("echo", [elsewhere]), "INVALID_ARGUMENT", "input 'x' is in shared memory"),
+    (lambda: client.infer("echo", [small], outputs=[kept]), "INVALID_ARGUMENT", "output 'x' is in shared memory"),
     (lambda: client.infer("nope", [small]), "NOT_FOUND", "nope"),
     (
         lambda: client.infer("echo", [small], outputs=[grpc.InferRequestedOutput("z")]),

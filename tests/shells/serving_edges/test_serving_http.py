@@ -16,7 +16,7 @@ async def test_every_get_route(start: Any) -> None:
         "/": {"status": "alive"},
         "/v1/models": {"models": ["m"]},
         "/v1/models/m": {"name": "m", "ready": True},
-        "/v2": {"name": "wakeful", "version": "0.1.0", "extensions": ["binary_tensor_data"]},
+        "/v2": {"name": "wakeful", "version": "0.1.0", "extensions": ["binary_tensor_data", "classification"]},
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
         "/v2/models": {"models": ["m"]},

@@ -44,6 +44,8 @@ ELEMENT_BYTES = {
 BINARY_ONLY = frozenset({"FP16", "BF16"})
 """Datatypes that go in binary form only: the protocol gives them no JSON form."""
 
+CLASSES = "classification"
+"""The parameter of a requested output that asks for its highest classes (``oip_classes``)."""
 MAX_DIMENSIONS = 32
 MAX_TENSORS = 1024
 
@@ -249,7 +251,10 @@ def check(request: InferRequest) -> None:
     _refuse_duplicates([tensor.name for tensor in request.inputs], "input")
     _refuse_duplicates([output.name for output in request.outputs], "output")
     for tensor in request.inputs:
+        _refuse_shared_memory("input", tensor.name, tensor.parameters)
         _check_shape(tensor)
+    for output in request.outputs:
+        _refuse_shared_memory("output", output.name, output.parameters)
 
 
 def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:
@@ -268,7 +273,6 @@ def _input(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Tensor:
             shape[place] = int(size)
         elif type(size) is not int:
             issues.add((*where, "shape", place), f"should be an integer, got {type_name(size)}", "int_type")
-    _refuse_shared_memory("input", name, parameters)
     return Tensor(name or "", tuple(shape), (datatype or "").upper(), data, parameters or {})
 
 
@@ -278,7 +282,6 @@ def _output(issues: _Issues, where: tuple[str | int, ...], raw: Any) -> Requeste
         return RequestedOutput("")
     name = issues.member(where, raw, "name", str, needed=True)
     parameters = issues.member(where, raw, "parameters", dict, needed=False) or {}
-    _refuse_shared_memory("output", name, parameters)
     return RequestedOutput(name or "", parameters.get("binary_data") is True, parameters)
 
 
@@ -286,7 +289,7 @@ def _refuse_shared_memory(what: str, name: Any, parameters: dict[str, Any] | Non
     """Whoever names a region expects that its content counts, and not the data beside it."""
     if parameters and "shared_memory_region" in parameters:
         raise InvalidError(
-            f"{what} {shown(name)} is in shared memory, which this server does not read: send its data"
+            f"{what} {shown(name)} is in shared memory, which this server does not use: send and take tensors in messages"
         )
 
 
@@ -329,7 +332,7 @@ def complete_json(tensor: Tensor) -> None:
 
 
 def select_outputs(request: InferRequest, response: InferResponse) -> list[Tensor]:
-    """The outputs to send: those the request lists, in its order, else all. Raises ``InvalidError`` for an unknown one."""
+    """The outputs to send: those the request lists, in its order and as it wants them, else all. Raises ``InvalidError``."""
     if not request.outputs:
         return response.outputs
     by_name = {tensor.name: tensor for tensor in response.outputs}
@@ -338,8 +341,15 @@ def select_outputs(request: InferRequest, response: InferResponse) -> list[Tenso
         if wanted.name not in by_name:
             known = ", ".join(by_name) or "none"
             raise InvalidError(f"Unexpected inference output {shown(wanted.name)}: the model gives {known}")
-        chosen.append(by_name[wanted.name])
+        tensor = by_name[wanted.name]
+        chosen.append(_classified(tensor, wanted) if CLASSES in wanted.parameters else tensor)
     return chosen
+
+
+def _classified(tensor: Tensor, wanted: RequestedOutput) -> Tensor:
+    from wakeful.core.protocol import oip_classes  # it needs numpy
+
+    return oip_classes.classified(tensor, wanted.parameters[CLASSES])
 
 
 def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:

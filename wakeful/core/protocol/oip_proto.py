@@ -146,10 +146,6 @@ def _fill(item: Any, tensor: oip.Tensor) -> None:
             raise InvalidError(
                 f"input {name} is {datatype}: its elements belong in {expected}, not {field.name}"
             )
-    if "shared_memory_region" in tensor.parameters:
-        raise InvalidError(
-            f"input {name} is in shared memory, which this server does not read: send its contents"
-        )
     elements = getattr(item.contents, expected)
     if len(elements) != tensor.size:
         raise InvalidError(
