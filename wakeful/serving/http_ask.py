@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.core.protocol import oip, v1
+from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2, translation
 from wakeful.serving.dataplane import Verb
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
@@ -40,6 +41,7 @@ class Facts:
         "is_batch",
         "is_plain",
         "is_plain_v2",
+        "known",
         "protocol",
         "refusal",
         "route",
@@ -58,6 +60,8 @@ class Facts:
         """Whether a V1 body is JSON and no event, unless it says so itself."""
         self.is_plain_v2 = kind is Kind.V2_INFER and http_v2.is_plain(request.headers)
         """Whether a V2 body is JSON as a whole."""
+        self.known: KnownHead | None = None
+        """What the JSON part of the last binary V2 body said."""
         self.refusal = _refusal(kind, request.headers.first.get("content-type", ""))
         """Why no body under this head can be read."""
         self.is_batch = kind in BATCH_KINDS and http_events.is_batch(request.headers)
@@ -113,6 +117,9 @@ class Ask:
             payload: Any
             if facts.is_plain_v2:
                 payload = oip.decode_json(body)
+                self._encode = partial(http_v2.reply, entry, payload)
+            elif facts.protocol == "v2":
+                payload, facts.known = http_v2.read_binary(request, facts.known)
                 self._encode = partial(http_v2.reply, entry, payload)
             elif facts.is_plain and http_v1.EVENT_MARK not in body:
                 payload, self._encode = v1.decode_object(body), edge.v1.reply

@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, oip_binary, problem, v1
+from wakeful.core.protocol import oip, oip_binary, oip_known, oip_outputs, v1
+from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import ids, translation
 from wakeful.serving.exchange import Headers, Reply, Request
@@ -25,6 +26,8 @@ BINARY = "application/octet-stream"
 BINARY_HEADER = oip_binary.HEADER.lower()
 Encode = Callable[[Context, Any], Reply]
 _NONE: set[str] = set()
+_FORM = {"binary_data"}
+"""Parameters of an output that say no more than in which form it goes out."""
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
 
@@ -41,6 +44,16 @@ def decode(request: Request) -> oip.InferRequest:
     if is_plain(headers):
         return oip.decode_json(body)
     return oip_binary.decode(body, oip_binary.header_length(headers.first.get(BINARY_HEADER), len(body)))
+
+
+def read_binary(request: Request, known: KnownHead | None) -> tuple[oip.InferRequest, KnownHead | None]:
+    """As ``decode`` of a body that is not ``is_plain``, and what to keep for the next one under the same head."""
+    body = request.body
+    if known is not None and (inference := known.read(body)) is not None:
+        return inference, known
+    length = oip_binary.header_length(request.headers.first.get(BINARY_HEADER), len(body))
+    inference = oip_binary.decode(body, length)
+    return inference, oip_known.learn(body, length, inference)
 
 
 def is_plain(headers: Headers) -> bool:
@@ -112,7 +125,7 @@ def _of_share(request: oip.InferRequest, headers: dict[str, str], share: Share) 
     """The answer where the request wants the model's only output, named or not; None: look closer."""
     wanted = request.outputs
     if wanted and (
-        len(wanted) != 1 or wanted[0].name != share.output_name or oip.CLASSES in wanted[0].parameters
+        len(wanted) != 1 or wanted[0].name != share.output_name or not wanted[0].parameters.keys() <= _FORM
     ):
         return None
     answer_id = request.id or ids.answer_id()
@@ -165,24 +178,7 @@ def _tensor(model: Model, place: int, output: Any) -> oip.Tensor:
 
 
 def _whole(response: oip.InferResponse, model: Model) -> oip.InferResponse:
-    """The answer of model code, if its outputs hold what their shapes say. Raises ``FailureError`` (internal).
-
-    Lists in lists and what is in binary form already are not counted.
-    """
-    for tensor in response.outputs:
-        data = tensor.data
-        is_flat = type(data) is list and not (data and type(data[0]) is list)
-        count = len(data) if is_flat else getattr(data, "size", None)
-        if type(count) is int and count != tensor.size:
-            raise FailureError(
-                FailureKind.INTERNAL,
-                f"model {model.name} answered output {problem.shown(tensor.name)} of shape {list(tensor.shape)} with {count} elements",
-            )
-        if tensor.datatype not in oip.ELEMENT_BYTES:
-            known = ", ".join(oip.ELEMENT_BYTES)
-            raise FailureError(
-                FailureKind.INTERNAL,
-                f"model {model.name} answered output {problem.shown(tensor.name)} of datatype {problem.shown(tensor.datatype)}; "
-                f"known are {known}",
-            )
-    return response
+    """The answer of model code, its outputs as protocols need them. Raises ``FailureError`` (internal) where they cannot be."""
+    who = f"model {model.name}"
+    outputs = [oip_outputs.settled(tensor, who) for tensor in response.outputs]
+    return oip.InferResponse(outputs, "", response.id, response.model_version, response.parameters)

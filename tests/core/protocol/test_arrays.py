@@ -115,3 +115,9 @@ def test_what_v2_has_no_datatype_for() -> None:
 def test_no_elements() -> None:
     tensor = arrays.from_array("x", np.zeros((0, 3), "<f4"))
     assert (tensor.shape, arrays.raw(tensor), oip.dump(arrays.plain(tensor).data)) == ((0, 3), b"", b"[]")
+
+
+@pytest.mark.parametrize("values", [[np.inf, -np.inf], [65504, 65504]], ids=["infinite", "sum"])
+def test_looking_for_infinities_warns_of_nothing(values: list[float]) -> None:
+    """Warnings are errors here: numpy warned of the sum that was no number, on the server's log."""
+    assert not arrays.is_plain("FP16", np.array(values, np.float16))

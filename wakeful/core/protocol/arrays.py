@@ -171,7 +171,12 @@ def plain(tensor: oip.Tensor) -> oip.Tensor:
 
 def is_plain(datatype: str, data: NDArray[Any]) -> bool:
     """Whether an array is what JSON takes as it is: flat, in this machine's byte order, and finite as a whole."""
-    return is_raw(datatype, data) and (data.dtype.kind != "f" or math.isfinite(float(np.add.reduce(data))))
+    if not is_raw(datatype, data):
+        return False
+    if data.dtype.kind != "f":
+        return True
+    with np.errstate(invalid="ignore", over="ignore"):  # infinities of both signs, or a sum that is one
+        return math.isfinite(float(np.add.reduce(data)))
 
 
 def is_raw(datatype: str, data: NDArray[Any]) -> bool:
