@@ -98,9 +98,11 @@ class OpenAIEdge:
                 return self.listing()
             case Kind.OPENAI_MODEL:
                 return self.one(route.model)
+        known = self.models()
+        if route.kind is Kind.V1_READY and route.model in set(known) - set(self._plane.registry.names()):
+            return {"name": route.model, "ready": True} | self.one(route.model)  # an alias: V1 has none
         value = await meta.answer(route)
         assert isinstance(value, dict)
-        known = self.models()
         if known and route.kind is Kind.V1_LIST:
             value |= self.listing()
         elif route.model in known:

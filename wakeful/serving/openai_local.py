@@ -20,6 +20,7 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import openai_sampling
 from wakeful.core.protocol.openai import Call, Task
 from wakeful.core.protocol.openai_answers import Choice, Delta, Usage, Writer
+from wakeful.core.protocol.openai_errors import RefusedError
 from wakeful.core.protocol.openai_sampling import Sampling
 from wakeful.core.protocol.openai_stops import Stops
 from wakeful.serving import ids
@@ -33,6 +34,8 @@ INPUTS = {
     Task.SCORE: frozenset({"text_1", "text_2"}),
     Task.RERANK: frozenset({"query", "documents", "top_n", "return_documents"}),
 }
+MEMBER = {Task.COMPLETIONS: "prompt", Task.CHAT: "messages", Task.EMBEDDINGS: "input"}
+"""Where the text is that tokens are made of."""
 HARMLESS: dict[str, object] = {
     "echo": False,
     "response_format": {"type": "text"},
@@ -88,7 +91,7 @@ class LocalEngine:
             case Task.COMPLETIONS | Task.CHAT:
                 return await self._generated(call)
             case Task.EMBEDDINGS:
-                prompts = await self._text.prompts(call)
+                prompts = await self._prompts(call)
                 vectors = await self._text.embed(prompts, call.get("dimensions"))
                 return self._writer(call).embeddings(vectors, self._read(sum(map(len, prompts))))
             case Task.SCORE:
@@ -134,7 +137,7 @@ class LocalEngine:
     async def _plan(self, call: Call, usage: Usage) -> list[tuple[int, list[int], Sampling]]:
         """Index, prompt and parameters of every answer; the prompts are counted once."""
         planned: list[tuple[int, list[int], Sampling]] = []
-        for given in await self._text.prompts(call):
+        for given in await self._prompts(call):
             prompt = openai_sampling.truncated(call, given)
             usage.prompt_tokens += len(prompt)
             for _ in range(call.get("n", 1)):
@@ -143,6 +146,17 @@ class LocalEngine:
                 planned.append((index, prompt, made))
         self._read(usage.prompt_tokens)
         return planned
+
+    async def _prompts(self, call: Call) -> list[list[int]]:
+        """What to read. Raises ``RefusedError`` where there is none: no engine goes on from nothing."""
+        prompts = await self._text.prompts(call)
+        if all(prompts):
+            return prompts
+        member = MEMBER[call.task]
+        place = (
+            "" if len(prompts) == 1 else f"[{next(at for at, prompt in enumerate(prompts) if not prompt)}]"
+        )
+        raise RefusedError(f"{member}{place} has no token: send some text", member + place)
 
     async def _deltas(self, call: Call, prompt: list[int], sampling: Sampling) -> AsyncGenerator[Delta, None]:
         """What the engine generates, up to the first stop sequence; tokens without text are joined to the next."""

@@ -66,10 +66,32 @@ async def test_embeddings_come_as_the_client_asks(start: Start) -> None:
         assert made.usage.prompt_tokens == 3
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("completions", {"prompt": ""}, "prompt"),
+        ("completions", {"prompt": ["a", ""], "stream": True}, "prompt[1]"),
+        ("chat/completions", {"messages": [{"role": "user", "content": []}]}, "messages"),
+        ("embeddings", {"input": ["a", ""]}, "input[1]"),
+    ],
+    ids=["a text", "one of two", "chat", "embeddings"],
+)
+async def test_a_prompt_without_a_token_is_refused(
+    start: Start, path: str, body: dict[str, object], param: str
+) -> None:
+    place = await start()
+    async with place.session.post(f"/v1/{path}", json={"model": "tiny", **body}) as response:
+        error = (await response.json())["error"]
+    assert (response.status, error["param"]) == (400, param), error
+
+
 async def test_models_are_listed_for_both_protocols(start: Start) -> None:
     place = await start(TinyModel("tiny", aliases=["adapter"]), Plain("plain"))
     assert [model.id async for model in place.client.models.list()] == ["tiny", "adapter"]
-    assert (await place.client.models.retrieve("tiny")).owned_by == "wakeful"
+    for prefix in ("/v1", "/openai/v1"):
+        client = place.client.with_options(base_url=f"http://127.0.0.1:{place.server.port}{prefix}")
+        for name in ("tiny", "adapter"):
+            assert (await client.models.retrieve(name)).id == name
     async with place.session.get("/v1/models") as response:
         body = await response.json()
     assert body["models"] == ["tiny", "plain"]
