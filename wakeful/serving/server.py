@@ -140,6 +140,7 @@ class Server:
             has_ended = True
         except TimeoutError:
             has_ended = False
+            log.warning("drain ended early", in_flight=self.edge.flights.count)
         await asyncio.gather(*(wire.close() for wire in self._wires))
         await self._observers.close()
         for name in self.registry.names():
@@ -176,8 +177,7 @@ async def run(server: Server, ignored: Sequence[str], worker: Worker | None = No
     )
     await stop.wait()
     log.info("draining", in_flight=server.edge.flights.count)
-    if not await server.drain():
-        log.warning("drain ended early", in_flight=server.edge.flights.count)
+    await server.drain()
     if worker is not None:
         worker.close()
     return 0

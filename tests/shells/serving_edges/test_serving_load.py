@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -87,7 +88,7 @@ async def test_drain_fails_readiness_first_and_lets_requests_end(start: Any, mod
         await client.ask("GET", "/")
 
 
-async def test_drain_is_bounded(start: Any, models: Any) -> None:
+async def test_drain_is_bounded(start: Any, models: Any, capfd: pytest.CaptureFixture[str]) -> None:
     model = models["echo"]("m")
     client = await start(model, drain_s=0.1)
     task = asyncio.create_task(client.ask("POST", "/v1/models/m:predict", json=WAIT))
@@ -95,6 +96,8 @@ async def test_drain_is_bounded(start: Any, models: Any) -> None:
     before = time.monotonic()
     assert await client.server.drain() is False
     assert time.monotonic() - before < 5
+    (line,) = [json.loads(line) for line in capfd.readouterr().err.splitlines() if "drain ended" in line]
+    assert line["in_flight"] == 1, "what is cut off is counted before it is"
     model.gate.set()
     with pytest.raises(aiohttp.ClientError):
         await task
