@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, oip_binary, oip_known, problem, v1
+from wakeful.core.protocol import oip, oip_binary, oip_known, oip_outputs, v1
 from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import ids, translation
@@ -178,24 +178,7 @@ def _tensor(model: Model, place: int, output: Any) -> oip.Tensor:
 
 
 def _whole(response: oip.InferResponse, model: Model) -> oip.InferResponse:
-    """The answer of model code, if its outputs hold what their shapes say. Raises ``FailureError`` (internal).
-
-    Lists in lists and what is in binary form already are not counted.
-    """
-    for tensor in response.outputs:
-        data = tensor.data
-        is_flat = type(data) is list and not (data and type(data[0]) is list)
-        count = len(data) if is_flat else getattr(data, "size", None)
-        if type(count) is int and count != tensor.size:
-            raise FailureError(
-                FailureKind.INTERNAL,
-                f"model {model.name} answered output {problem.shown(tensor.name)} of shape {list(tensor.shape)} with {count} elements",
-            )
-        if tensor.datatype not in oip.ELEMENT_BYTES:
-            known = ", ".join(oip.ELEMENT_BYTES)
-            raise FailureError(
-                FailureKind.INTERNAL,
-                f"model {model.name} answered output {problem.shown(tensor.name)} of datatype {problem.shown(tensor.datatype)}; "
-                f"known are {known}",
-            )
-    return response
+    """The answer of model code, its outputs as protocols need them. Raises ``FailureError`` (internal) where they cannot be."""
+    who = f"model {model.name}"
+    outputs = [oip_outputs.settled(tensor, who) for tensor in response.outputs]
+    return oip.InferResponse(outputs, "", response.id, response.model_version, response.parameters)

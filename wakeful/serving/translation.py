@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import oip, oip_elements, v1
-from wakeful.core.protocol.problem import shown, type_name
+from wakeful.core.protocol import oip, oip_elements, oip_outputs, v1
+from wakeful.core.protocol.problem import parse_json, shown, type_name
 from wakeful.serving.model import Model, TensorSpec
 
 DEFAULT_INPUT, DEFAULT_OUTPUT = "input-0", "output-0"
@@ -144,7 +144,8 @@ def to_predictions(response: oip.InferResponse) -> dict[str, Any]:
     """V1's answer of a V2 one: the only output's rows, or objects by output name. Raises ``FailureError``."""
     columns = {}
     for tensor in response.outputs:
-        kept = oip.Tensor(tensor.name, tensor.shape, tensor.datatype, _raw(tensor))
+        found = oip_outputs.settled(tensor)
+        kept = oip.Tensor(found.name, found.shape, found.datatype, _raw(found))
         columns[tensor.name] = _nested(kept, "output")
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
@@ -167,18 +168,25 @@ def _raw(tensor: oip.Tensor) -> Any:
 def to_response(answer: dict[str, Any], specs: Sequence[TensorSpec]) -> oip.InferResponse:
     """A V2 answer of V1 ``predictions``. Raises ``FailureError`` (unsupported) for rows that no tensor holds."""
     rows = answer["predictions"]
-    rows = rows.tolist() if hasattr(rows, "tolist") else rows
-    by_name = {spec.name: spec for spec in specs}
     try:
-        if not isinstance(rows, list) or not rows:
-            raise InvalidError(f"predictions is {type_name(rows)} or empty")
-        if isinstance(rows[0], dict):
-            return oip.InferResponse(
-                [_tensor(name, [row[name] for row in rows], by_name.get(name)) for name in rows[0]]
-            )
-        spec = specs[0] if len(specs) == 1 else None
-        return oip.InferResponse([_tensor(spec.name if spec else DEFAULT_OUTPUT, rows, spec)])
+        rows = rows.tolist() if hasattr(rows, "tolist") else rows
+        try:
+            return _response(rows, specs)
+        except (InvalidError, KeyError, TypeError):  # numpy's scalars in lists, say: what V1 would answer
+            return _response(parse_json(oip.dump(rows), "it"), specs)
     except (InvalidError, KeyError, TypeError) as error:
         raise FailureError(
             FailureKind.UNSUPPORTED, f"the model's predictions cannot be a tensor ({error}): use :predict"
         ) from error
+
+
+def _response(rows: Any, specs: Sequence[TensorSpec]) -> oip.InferResponse:
+    by_name = {spec.name: spec for spec in specs}
+    if not isinstance(rows, list) or not rows:
+        raise InvalidError(f"predictions is {type_name(rows)} or empty")
+    if isinstance(rows[0], dict):
+        return oip.InferResponse(
+            [_tensor(name, [row[name] for row in rows], by_name.get(name)) for name in rows[0]]
+        )
+    spec = specs[0] if len(specs) == 1 else None
+    return oip.InferResponse([_tensor(spec.name if spec else DEFAULT_OUTPUT, rows, spec)])

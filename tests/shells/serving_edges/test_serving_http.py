@@ -16,7 +16,11 @@ async def test_every_get_route(start: Any) -> None:
         "/": {"status": "alive"},
         "/v1/models": {"models": ["m"]},
         "/v1/models/m": {"name": "m", "ready": True},
-        "/v2": {"name": "wakeful", "version": "0.1.0", "extensions": ["binary_tensor_data", "classification"]},
+        "/v2": {
+            "name": "wakeful",
+            "version": "0.1.0",
+            "extensions": ["binary_tensor_data", "classification"],
+        },
         "/v2/health/live": {"live": True},
         "/v2/health/ready": {"ready": True},
         "/v2/models": {"models": ["m"]},
@@ -78,7 +82,10 @@ async def test_predict_gives_the_models_dict(start: Any) -> None:
         (
             "object",
             500,
-            {"error": "the model's answer has no JSON form: Type is not JSON serializable: object"},
+            {
+                "error": "the model's answer has no JSON form: object is not JSON serializable: "
+                "return dicts, lists, text, numbers or numpy arrays"
+            },
         ),
     ],
 )

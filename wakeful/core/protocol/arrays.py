@@ -1,4 +1,4 @@
-"""V2 tensors and numpy arrays, both ways. The only module of core that needs numpy, so it is imported when needed.
+"""V2 tensors and numpy arrays, both ways. It and what builds on it need numpy, so it is imported when needed.
 
 Runtimes, users' models and the client call ``to_array``, ``from_array`` and ``stacked``; the V2 edge calls ``raw`` for
 binary answers and ``plain`` for JSON ones. ``object`` arrays exist for BYTES only, and nothing is ever unpickled.

@@ -17,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import oip_elements
+from wakeful.core.protocol.json_values import dump as dump
 from wakeful.core.protocol.problem import SchemaError, SchemaIssue, parse_json, shown, type_name
 
 ELEMENT_BYTES = {
@@ -383,18 +382,3 @@ def no_json_form(tensor: Tensor, what: str) -> InvalidError:
         f"output {shown(tensor.name)} is or holds {what}, which JSON cannot carry: ask for it with "
         '"parameters": {"binary_data": true}'
     )
-
-
-def dump(value: Any) -> bytes:
-    """Compact JSON; numpy arrays and scalars, datetimes (ISO 8601) and non-text keys are understood; NaN becomes null.
-
-    Raises ``TypeError`` for what JSON has no form for.
-    """
-    return orjson.dumps(value, _listed, orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-
-
-def _listed(value: Any) -> Any:
-    """Arrays that orjson leaves to us: of text or objects, without dimensions, or not row by row in memory."""
-    if not hasattr(value, "tolist"):
-        raise TypeError(f"{type(value).__name__} has no JSON form")
-    return value.tolist()

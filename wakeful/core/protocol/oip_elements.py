@@ -70,6 +70,14 @@ def _blocks(shape: Sequence[int]) -> set[int]:
     return set(accumulate(reversed(shape), operator.mul)) - {1}
 
 
+def fits(flat: list[Any], datatype: str) -> bool:
+    """Whether ``flat`` holds nothing but Python's own numbers, each as ``datatype`` has it. False: look closer."""
+    types = set(map(type, flat))
+    if datatype == "BOOL":
+        return types <= {bool}
+    return types <= _NUMBERS and (datatype == "FP64" or _are_fit(flat, types, datatype))
+
+
 def check(flat: list[Any], datatype: str, name: str) -> None:
     """Refuse elements that ``datatype`` cannot hold. Whole floats become integers in place. Raises ``InvalidError``."""
     types = set(map(type, flat))

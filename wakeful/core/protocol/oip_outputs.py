@@ -1,0 +1,122 @@
+"""What model code left in an output, as elements of the datatype that it names: so that every protocol says the same of it.
+
+Called by ``serving.http_v2`` (REST and gRPC) and ``serving.translation`` (V1) for every answer that is not the server's own.
+Model code leaves all sorts: numpy arrays of another width, byte order or order in memory, masked ones, scalars, torch tensors,
+pandas columns, lists of any of these. What can be said in the datatype without a change is converted; anything else would be
+a wrong answer in one protocol and a crash in the next, so that it is a failure that names the output, what it holds and what to
+return. Worked example: [1.0, 2.0] for INT64 is [1, 2]; [1.5, 2.0] is refused, as the same list is in a request.
+
+Invariant: of what ``settled`` gives, ``arrays.raw_view``, ``arrays.plain`` and gRPC's contents hold the same elements.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wakeful.core.errors import FailureError, FailureKind, InvalidError
+from wakeful.core.protocol import oip, oip_binary, oip_elements
+from wakeful.core.protocol.oip import Tensor
+from wakeful.core.protocol.problem import shown
+
+_TEXT = {str, bytes}
+_FAILURES = (TypeError, ValueError, OverflowError, RuntimeError, AttributeError)
+"""What foreign objects raise that cannot be elements."""
+
+
+class _OddError(Exception):
+    """Why data is not what its datatype says; the text goes on after "with"."""
+
+
+def settled(tensor: Tensor, who: str = "the model") -> Tensor:
+    """``tensor`` itself where its data is as protocols need it, else one with the same elements that is.
+
+    Raises ``FailureError`` (internal) where it holds anything else than its shape and datatype say.
+    """
+    data, datatype = tensor.data, tensor.datatype
+    said = f"{who} answered output {shown(tensor.name)}"
+    if datatype not in oip.ELEMENT_BYTES:
+        raise _failure(f"{said} of datatype {shown(datatype)}; known are {', '.join(oip.ELEMENT_BYTES)}")
+    try:
+        if type(data) is list:
+            found = _of_list(data, datatype)
+        elif isinstance(data, bytes | bytearray | memoryview):
+            found = _of_bytes(tensor)
+        else:
+            found = _of_object(data, datatype)
+    except _OddError as odd:
+        raise _failure(f"{said} of {datatype} with {odd}") from odd.__cause__
+    count = tensor.size if isinstance(found, memoryview) else len(found)
+    if count != tensor.size:
+        raise _failure(f"{said} of shape {list(tensor.shape)} with {count} elements")
+    return tensor if found is data else Tensor(tensor.name, tensor.shape, datatype, found, tensor.parameters)
+
+
+def _failure(text: str) -> FailureError:
+    return FailureError(FailureKind.INTERNAL, text)
+
+
+def _of_list(data: list[Any], datatype: str) -> Any:
+    if data and type(data[0]) is list:
+        try:
+            data = oip_elements.flatten(data, "y")
+        except InvalidError as error:
+            raise _OddError("lists of different lengths: return rows of one length") from error
+    if datatype == "BYTES":
+        return data if set(map(type, data)) <= _TEXT else _texts(data)
+    if oip_elements.fits(data, datatype):
+        return data
+    return _of_object(data, datatype)
+
+
+def _of_bytes(tensor: Tensor) -> Any:
+    """Elements in binary form, which are as many as the shape says."""
+    view = memoryview(tensor.data)
+    if not view.c_contiguous:
+        raise _OddError("a memoryview that is not contiguous: return bytes")
+    if tensor.datatype == "BYTES":
+        try:
+            return oip_binary.split_bytes(tensor, view.cast("B"))
+        except InvalidError as error:
+            raise _OddError(
+                f"{view.nbytes} bytes that are not elements, each behind its length: return a list"
+            ) from error
+    needed = tensor.size * oip.ELEMENT_BYTES[tensor.datatype]
+    if view.nbytes != needed:
+        raise _OddError(f"{view.nbytes} bytes: shape {list(tensor.shape)} takes {needed}")
+    return tensor.data if type(tensor.data) is memoryview and view.format == "B" else view.cast("B")
+
+
+def _of_object(data: Any, datatype: str) -> Any:
+    """Elements of anything that numpy makes an array of."""
+    from wakeful.core.protocol import foreign_arrays  # numpy, for answers that need it
+
+    if foreign_arrays.is_settled(data, datatype):
+        return data
+    try:
+        array = foreign_arrays.array_of(data)
+        if datatype == "BYTES":
+            return _texts(foreign_arrays.texts_of(array))
+        return foreign_arrays.numbers_of(array, datatype)
+    except foreign_arrays.OddArrayError as odd:
+        raise _OddError(str(odd)) from odd
+    except _FAILURES as error:
+        raise _OddError(
+            f"{type(data).__name__}, of which numpy makes no {datatype} ({error}): return a list or an array"[
+                :300
+            ]
+        ) from error
+
+
+def _texts(values: list[Any]) -> list[str | bytes]:
+    """Elements of BYTES; numbers as their text."""
+    found: list[str | bytes] = []
+    for place, value in enumerate(values):
+        if isinstance(value, str | bytes):
+            found.append(value)
+        elif isinstance(value, bytearray | memoryview):
+            found.append(bytes(value))
+        elif isinstance(value, int | float) or hasattr(value, "dtype"):
+            found.append(str(value))
+        else:
+            raise _OddError(f"{type(value).__name__} as element {place}: return text or bytes")
+    return found
