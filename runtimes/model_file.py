@@ -103,5 +103,6 @@ def reading(path: Path, reader: str) -> Iterator[None]:
         except (LoadError, MemoryError, KeyboardInterrupt):
             raise
         except Exception as error:
-            text = " ".join(str(error).split())[:300] or "no message"
+            said = str(error).partition("Stack trace:")[0]  # XGBoost's, of its own addresses
+            text = " ".join(said.split())[:300] or "no message"
             raise LoadError(f"{path.name} cannot be loaded: {type(error).__name__}: {text}") from error

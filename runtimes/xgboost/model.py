@@ -19,6 +19,7 @@ import numpy as np
 import xgboost
 
 from runtimes import boosters, model_file
+from runtimes.xgboost import ubjson
 from wakeful.core.errors import InvalidError
 from wakeful.serving.model import LoadError
 
@@ -43,6 +44,10 @@ class XgboostModel(boosters.BoosterModel):
                     f"{path.name} is neither JSON nor UBJSON: save the model again as model.json or model.ubj "
                     f"(older XGBoost wrote .bst in a binary format that {xgboost.__version__} does not read)"
                 )
+            try:
+                ubjson.check(content)
+            except ubjson.DamagedError as error:
+                raise LoadError(f"{path.name} is cut off or damaged: {error}; copy it again") from error
             booster = xgboost.Booster({"nthread": self._nthread}, model_file=content)
             config = json.loads(booster.save_config())
         self._is_trees = config["learner"]["gradient_booster"]["name"] == "gbtree"

@@ -214,8 +214,18 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match=r"model.bst cannot be loaded"):
         LightgbmModel("m", tmp_path, 1).load()
     (tmp_path / "model.bst").write_text('{"learner": 3}')
-    with pytest.raises(LoadError, match=r"model.bst cannot be loaded"):
+    with pytest.raises(LoadError, match=r"model.bst cannot be loaded") as caught:
         XgboostModel("m", tmp_path, 1).load()
+    assert "Stack trace" not in str(caught.value)
+
+
+def test_an_xgboost_file_that_is_cut_off_never_reaches_its_reader(tmp_path: Path) -> None:
+    """XGBoost 3.2 takes what lies behind the file for lengths, and asked for all memory of the machine."""
+    whole = bytes(xgb().save_raw("ubj"))
+    for place in (20, len(whole) // 2, len(whole) - 1):
+        (tmp_path / "model.ubj").write_bytes(whole[:place])
+        with pytest.raises(LoadError, match=r"model.ubj is cut off or damaged: it .*; copy it again"):
+            XgboostModel("m", tmp_path, 1).load()
 
 
 def test_a_lightgbm_file_that_is_cut_off_is_no_smaller_model(tmp_path: Path) -> None:
