@@ -39,6 +39,8 @@ class SklearnModel(TabularModel):
         self._policy = code_bearing.policy_of(environ)
         self._wants_proba = environ.get("PREDICT_PROBA", "false").lower() == "true"
         self._estimator: Any = None
+        self._takes_texts = False
+        """It was asked for a column of text, and wanted the texts alone."""
 
     def load(self) -> None:
         warnings.filterwarnings("ignore", message=FITTED_WARNING)
@@ -50,6 +52,7 @@ class SklearnModel(TabularModel):
                 f"PREDICT_PROBA=true, but {type(estimator).__name__} has no predict_proba: unset it"
             )
         self._estimator = estimator
+        self._takes_texts = False
         width = getattr(estimator, "n_features_in_", None)
         self.width = None if width is None else int(width)
         names = getattr(estimator, "feature_names_in_", None)
@@ -85,9 +88,8 @@ class SklearnModel(TabularModel):
         return [TensorSpec("output-0", kind, (-1,))]
 
     def compute(self, matrix: Any) -> Any:
-        method = "predict_proba" if self._wants_proba else "predict"
         try:
-            return getattr(self._estimator, method)(matrix)
+            return self._answer(matrix)
         except FailureError:
             raise
         except (ValueError, TypeError, AttributeError) as error:
@@ -95,9 +97,30 @@ class SklearnModel(TabularModel):
                 raise  # the estimator's: never fitted, or made by another version
             text = " ".join(str(error).split())[:300]
             if isinstance(error, AttributeError):
-                text += " (an estimator for text takes one text a row, in a tensor of shape [rows])"
+                text += " (an estimator for text takes one text a row: send shape [rows] or [rows, 1])"
             if "dataframe" in text.lower():
                 text += (
                     " (rows by column name become one only where pandas is installed in the runtime's image)"
                 )
             raise InvalidError(f"{type(self._estimator).__name__} refuses the input: {text}") from error
+
+    def _answer(self, matrix: Any) -> Any:
+        """What the estimator says. One for text is given a column of text, which many clients send, as the texts in it."""
+        method = getattr(self._estimator, "predict_proba" if self._wants_proba else "predict")
+        if self.width is not None or not _is_text_column(matrix):
+            return method(matrix)
+        if not self._takes_texts:
+            try:
+                return method(matrix)
+            except AttributeError as error:
+                if error.name is None or not isinstance(error.obj, np.ndarray):
+                    raise
+        answer = method(matrix[:, 0])
+        self._takes_texts = True
+        return answer
+
+
+def _is_text_column(matrix: Any) -> bool:
+    return (
+        type(matrix) is np.ndarray and matrix.ndim == 2 and matrix.shape[1] == 1 and matrix.dtype.kind in "OU"
+    )

@@ -115,13 +115,30 @@ def test_text_models_take_text(tmp_path: Path) -> None:
     assert v2(model, Tensor("t", (2,), "BYTES", [text.encode() for text in texts])) == [1, 0]
     with pytest.raises(InvalidError, match="BYTES that are not UTF-8"):
         v2(model, Tensor("t", (1,), "BYTES", [b"\xff"]))
-    for rows in ([1, 2], ["good", 1.5], ["good", None], [["good"], ["bad"]]):
+    for rows in ([1, 2], ["good", 1.5], ["good", None], [["good"], [1]], [["good", "bad"]]):
         with pytest.raises(
             InvalidError, match=r"has no attribute 'lower' \(an estimator for text takes one text a row"
         ):
             v1(model, rows)
-    with pytest.raises(InvalidError, match="one text a row, in a tensor of shape"):
-        v2(model, Tensor("t", (2, 1), "BYTES", texts))
+
+
+def test_text_models_take_a_column_of_text(tmp_path: Path) -> None:
+    texts = ["good fine", "bad awful"]
+    words = CountVectorizer().fit(texts)
+    model = served(tmp_path, make_pipeline(words, MultinomialNB()).fit(texts, [1, 0]))
+    for _ in range(2):
+        assert v2(model, Tensor("t", (2, 1), "BYTES", texts)) == [1, 0]
+        assert v2(model, Tensor("t", (2, 1), "BYTES", [text.encode() for text in texts])) == [1, 0]
+        assert v1(model, [[text] for text in texts]) == [1, 0]
+        assert v2(model, Tensor("t", (2,), "BYTES", texts)) == [1, 0]
+    with pytest.raises(InvalidError, match=r"send shape \[rows\] or \[rows, 1\]"):
+        v2(model, Tensor("t", (1, 2), "BYTES", texts))
+
+
+def test_a_column_of_text_stays_one_where_columns_are_wanted(tmp_path: Path) -> None:
+    data = np.array([["red"], ["blue"]], dtype=object)
+    model = served(tmp_path, make_pipeline(OneHotEncoder(), LinearRegression()).fit(data, [10, 20]))
+    assert v2(model, Tensor("t", (2, 1), "BYTES", ["red", "blue"])) == pytest.approx([10.0, 20.0])
 
 
 def test_an_estimator_that_lacks_something_is_no_fault_of_the_caller(tmp_path: Path) -> None:
