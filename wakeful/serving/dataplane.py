@@ -63,8 +63,12 @@ class DataPlane:
         Raises ``FailureError`` where it is refused at once: no place is free, the payload has no form that the model
         takes, or one that batches finds it wrong. ``cancel`` the call when its caller has gone.
         """
+        begin = self._begin
         if entry.model.takes != "either":
-            payload = translation.payload_for(entry.model, payload)
+            if translation.is_long(entry.model, payload):
+                begin = self._translate
+            else:
+                payload = translation.payload_for(entry.model, payload)
         now = asyncio.get_running_loop().time()
         deadline = now + self._timeout_s
         if context.deadline is not None and context.deadline < deadline:
@@ -72,12 +76,12 @@ class DataPlane:
         self.pool.enter()
         call = Call(entry, payload, context, done, (now, deadline), self._bounds)
         if entry.gate.is_closed:
-            self._hold(call, entry, verb)
+            self._hold(call, entry, partial(begin, call, entry, verb))
         else:
-            self._begin(call, entry, verb)
+            begin(call, entry, verb)
         return call
 
-    def _hold(self, call: Call, entry: Entry, verb: Verb) -> None:
+    def _hold(self, call: Call, entry: Entry, begin: Callable[[], None]) -> None:
         """Let ``call`` wait for a reload. Raises ``FailureError`` where its model is unloaded, the call ended."""
         try:
             self.registry.ready(call.model)
@@ -85,16 +89,32 @@ class DataPlane:
             call.cancel()
             raise
         call.on_leave = entry.gate.let_go
+        entry.gate.hold(call, partial(self._begin_later, call, begin))
 
-        def begin() -> None:
-            call.on_leave = None
-            try:
-                self._begin(call, entry, verb)
-            except FailureError as failure:  # ``submit`` has returned: the call, ended already, is told here
-                call.cancel()
-                call.tell(failure)
+    def _begin_later(self, call: Call, begin: Callable[[], None]) -> None:
+        """Begin with a call whose ``submit`` has returned: a refusal is told to it, ended already or not."""
+        call.on_leave = None
+        try:
+            begin()
+        except FailureError as failure:
+            call.cancel()
+            call.tell(failure)
 
-        entry.gate.hold(call, begin)
+    def _translate(self, call: Call, entry: Entry, verb: Verb) -> None:
+        """Give ``call`` its payload in the model's form, made in a thread, and begin then."""
+        call.is_held = True
+
+        def go_on(outcome: Any) -> None:
+            if isinstance(outcome, FailureError):
+                call.finish(outcome)
+            elif not call.is_ended:
+                call.payload = outcome
+                self._begin_later(call, partial(self._begin, call, entry, verb))
+
+        work = partial(translation.payload_for, entry.model, call.payload)
+        job = Job(work, self._settled(call, [], go_on))
+        call.on_leave = lambda _call: setattr(job, "is_unwanted", True)
+        self.pool.start(job)
 
     def _begin(self, call: Call, entry: Entry, verb: Verb) -> None:
         stages = entry.predict if verb == "predict" else entry.explain

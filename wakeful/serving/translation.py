@@ -24,6 +24,10 @@ from wakeful.serving.model import Model, TensorSpec
 
 DEFAULT_INPUT, DEFAULT_OUTPUT = "input-0", "output-0"
 B64 = {"b64"}
+LOOP_NUMBERS = 16384
+"""Elements of tensors that become rows on the event loop: 33 ns each."""
+LOOP_VALUES = 4096
+"""Values of rows that become tensors there."""
 
 
 def payload_for(model: Model, payload: Any) -> Any:
@@ -33,6 +37,25 @@ def payload_for(model: Model, payload: Any) -> Any:
     if model.takes == "rows" and isinstance(payload, oip.InferRequest):
         return to_rows(payload)
     return payload
+
+
+def is_long(model: Model, payload: Any) -> bool:
+    """Whether ``payload_for`` takes longer than other requests may wait (0.5 ms): then it belongs in a thread."""
+    if model.takes == "rows" and isinstance(payload, oip.InferRequest):
+        return sum(map(_weight, payload.inputs)) > LOOP_NUMBERS
+    if model.takes == "tensors" and isinstance(payload, dict):
+        rows = next((payload[key] for key in v1.ROW_KEYS if key in payload), None)
+        return type(rows) is list and not v1.holds_at_most(rows, LOOP_VALUES)
+    return False
+
+
+def _weight(tensor: oip.Tensor) -> int:
+    """How many numbers take as long as this tensor: an element of text ten times that, and its bytes."""
+    if tensor.datatype != "BYTES":
+        return tensor.size
+    data = tensor.data if type(tensor.data) is list else []
+    text = sum(map(len, data)) if len(data) * 10 <= LOOP_NUMBERS else 0
+    return tensor.size * 10 + text // 20
 
 
 def to_request(payload: dict[str, Any], specs: Sequence[TensorSpec]) -> oip.InferRequest:
