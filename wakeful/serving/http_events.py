@@ -11,16 +11,13 @@ Invariant: the answer has a new id and time, and is structured exactly if the re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import causation, cloudevents, oip, v1
+from wakeful.core.protocol import causation, cloudevents, oip, spaced_json, v1
 from wakeful.core.protocol.problem import parse_json
 from wakeful.serving import ids
 from wakeful.serving.exchange import Headers
@@ -123,7 +120,7 @@ def answer(
     Raises ``TypeError`` for what JSON has no form for.
     """
     is_raw = isinstance(result, bytes)
-    data = result if is_raw else json.dumps(orjson.loads(oip.dump(result))).encode()  # KServe's separators
+    data = result if is_raw else spaced_json.spaced(oip.dump(result))  # KServe's separators
     return cloudevents.Event(
         id=ids.answer_id(),
         source=names.source or SOURCE_PREFIX + model,

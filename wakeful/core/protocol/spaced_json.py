@@ -1,0 +1,27 @@
+"""JSON with a space behind each comma and colon, as Python's own ``json`` writes it: what answer events of KServe's hold.
+
+Called by ``http_events`` on what orjson wrote, which understands arrays and is 20 times as quick. Putting the spaces in
+afterwards costs two replacements of bytes; only what the two libraries write differently (text that is not ASCII or needs
+escapes, numbers with an exponent) is parsed and written again.
+
+Invariant: ``spaced(text)`` is ``json.dumps(orjson.loads(text))``, byte for byte, for any ``text`` that orjson wrote (but for
+a member that is in an object twice, such as 1 and "1": both stay).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import orjson
+
+_EXPONENT = re.compile(rb"[0-9]e[-+0-9]").search
+
+
+def spaced(text: bytes) -> bytes:
+    """Compact JSON written by orjson as Python's ``json.dumps`` would have written it."""
+    if not text.isascii() or b"\\" in text or _EXPONENT(text) is not None:
+        return json.dumps(orjson.loads(text)).encode()
+    parts = text.split(b'"')  # no quote is escaped: every second part is within quotes
+    parts[::2] = [part.replace(b",", b", ").replace(b":", b": ") for part in parts[::2]]
+    return b'"'.join(parts)
