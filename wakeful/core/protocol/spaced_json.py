@@ -11,17 +11,22 @@ a member that is in an object twice, such as 1 and "1": both stay).
 from __future__ import annotations
 
 import json
-import re
 
 import orjson
-
-_EXPONENT = re.compile(rb"[0-9]e[-+0-9]").search
 
 
 def spaced(text: bytes) -> bytes:
     """Compact JSON written by orjson as Python's ``json.dumps`` would have written it."""
-    if not text.isascii() or b"\\" in text or _EXPONENT(text) is not None:
-        return json.dumps(orjson.loads(text)).encode()
+    if not text.isascii() or b"\\" in text:
+        return _again(text)
     parts = text.split(b'"')  # no quote is escaped: every second part is within quotes
-    parts[::2] = [part.replace(b",", b", ").replace(b":", b": ") for part in parts[::2]]
+    outside = parts[::2]
+    for part in outside:
+        if b"e" in part and b"e" in part.replace(b"true", b"").replace(b"false", b""):
+            return _again(text)  # a number with an exponent
+    parts[::2] = [part.replace(b",", b", ").replace(b":", b": ") for part in outside]
     return b'"'.join(parts)
+
+
+def _again(text: bytes) -> bytes:
+    return json.dumps(orjson.loads(text)).encode()
