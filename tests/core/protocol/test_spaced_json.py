@@ -18,7 +18,9 @@ TEXTS = st.text(max_size=5) | st.sampled_from(
     [",", ":", '", "', "a,b:c", "\\", '"', "1e5", "é", "\x7f", "\n"]
 )
 NUMBERS = (
-    st.integers(-(2**63), 2**64 - 1) | st.floats() | st.sampled_from([1e16, 1e-7, 5e-324, -0.0, 1e22, 0.1])
+    st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.sampled_from([1e16, 1e-7, 5e-324, -0.0, 1e22, 0.1, 6.25e-5, 1.5e15, 1e-4])
 )
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
@@ -45,3 +47,11 @@ def test_any_value_is_as_pythons_json_writes_it(value: Any) -> None:
 )
 def test_spaces(value: Any, expected: bytes) -> None:
     assert spaced(oip.dump(value)) == expected
+
+
+def test_numbers_of_every_size() -> None:
+    """orjson writes 0.00005 where Python writes 5e-05."""
+    for exponent in range(-30, 30):
+        for digits in ("1", "9.5", "1.2345678901234567"):
+            text = oip.dump({"predictions": [float(f"{digits}e{exponent}")]})
+            assert spaced(text) == json.dumps(orjson.loads(text)).encode()

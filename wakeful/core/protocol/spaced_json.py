@@ -22,8 +22,8 @@ def spaced(text: bytes) -> bytes:
     parts = text.split(b'"')  # no quote is escaped: every second part is within quotes
     outside = parts[::2]
     for part in outside:
-        if b"e" in part and b"e" in part.replace(b"true", b"").replace(b"false", b""):
-            return _again(text)  # a number with an exponent
+        if b"0.0000" in part or (b"e" in part and b"e" in part.replace(b"true", b"").replace(b"false", b"")):
+            return _again(text)  # a number that one of the two writes with an exponent
     parts[::2] = [part.replace(b",", b", ").replace(b":", b": ") for part in outside]
     return b'"'.join(parts)
 
