@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from runtimes import code_bearing, model_file
 from runtimes.sklearn import loading
@@ -41,6 +42,9 @@ class SklearnModel(TabularModel):
         self._estimator: Any = None
         self._takes_texts = False
         """It was asked for a column of text, and wanted the texts alone."""
+        self._is_tried = False
+        self._tried: NDArray[Any] | None = None
+        """Its answer to one row, which says what its answers look like."""
 
     def load(self) -> None:
         warnings.filterwarnings("ignore", message=FITTED_WARNING)
@@ -57,28 +61,37 @@ class SklearnModel(TabularModel):
         self.width = None if width is None else int(width)
         names = getattr(estimator, "feature_names_in_", None)
         self.names = None if names is None else [str(name) for name in names]
-        if deferred.pending():
+        self._is_tried, self._tried = False, None
+        if deferred.pending():  # what predicting imports is there before a caller is
             self._try_once()
 
-    def _try_once(self) -> None:
-        """Ask an estimator of scikit-learn's about one row of ones: what predicting imports is there before a caller is."""
-        if self.width is None or not type(self._estimator).__module__.startswith("sklearn."):
-            return
-        with contextlib.suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.compute(np.ones((1, self.width)))
+    def _try_once(self) -> NDArray[Any] | None:
+        """What an estimator of scikit-learn's answers to a row of ones, or to a text where no width is known; None: nothing."""
+        if not self._is_tried and type(self._estimator).__module__.startswith("sklearn."):
+            row = np.array(["a"]) if self.width is None else np.ones((1, self.width))
+            with contextlib.suppress(Exception), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                answer = self.compute(row)
+                if isinstance(answer, np.ndarray) and len(answer) == 1:
+                    self._tried = answer
+        self._is_tried = True
+        return self._tried
 
     def unload(self) -> None:
-        self._estimator = None
+        self._estimator = self._tried = None
 
     def platform(self) -> str:
         return "sklearn"
 
     def inputs(self) -> list[TensorSpec]:
-        width = self.width
-        return [TensorSpec("input-0", "FP64", (-1, -1 if width is None else width))]
+        if self.width is None and self._try_once() is not None:
+            return [TensorSpec("input-0", "BYTES", (-1,))]
+        return [TensorSpec("input-0", "FP64", (-1, -1 if self.width is None else self.width))]
 
     def outputs(self) -> list[TensorSpec]:
+        answer = self._try_once()
+        if answer is not None:
+            return [TensorSpec("output-0", arrays.datatype_of(answer), (-1, *answer.shape[1:]))]
         classes = getattr(self._estimator, "classes_", None)
         if self._wants_proba:
             return [TensorSpec("output-0", "FP64", (-1, -1 if classes is None else len(classes)))]

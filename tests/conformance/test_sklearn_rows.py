@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from runtimes.sklearn.model import SklearnModel
 from wakeful.core.errors import InvalidError
+from wakeful.core.protocol.arrays import from_array
 from wakeful.core.protocol.oip import InferRequest, Tensor
 from wakeful.serving import Context
 
@@ -120,6 +121,35 @@ def test_text_models_take_text(tmp_path: Path) -> None:
             InvalidError, match=r"has no attribute 'lower' \(an estimator for text takes one text a row"
         ):
             v1(model, rows)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "x", "y", "inputs", "outputs"),
+    [
+        (LinearRegression(), [[0, 1], [1, 0]], [[1, 2, 3], [4, 5, 6]], ("FP64", (-1, 2)), ("FP64", (-1, 3))),
+        (LinearRegression(), [[0, 1], [1, 0]], [[1], [2]], ("FP64", (-1, 2)), ("FP64", (-1, 1))),
+        (DecisionTreeClassifier(), [[0], [1]], [[1, 2], [3, 4]], ("FP64", (-1, 1)), ("INT64", (-1, 2))),
+        (DecisionTreeClassifier(), [[0], [1]], [True, False], ("FP64", (-1, 1)), ("BOOL", (-1,))),
+        (DecisionTreeRegressor(), [[0], [1]], [1, 2], ("FP64", (-1, 1)), ("FP64", (-1,))),
+        (
+            make_pipeline(CountVectorizer(), MultinomialNB()),
+            ["good", "bad"],
+            ["p", "n"],
+            ("BYTES", (-1,)),
+            ("BYTES", (-1,)),
+        ),
+    ],
+    ids=["targets", "a column", "two labels", "truth", "numbers", "text"],
+)
+def test_metadata_says_what_is_taken_and_answered(
+    tmp_path: Path, estimator: Any, x: Any, y: Any, inputs: Any, outputs: Any
+) -> None:
+    model = served(tmp_path, estimator.fit(x, y))
+    for (spec,), known in ((model.inputs(), inputs), (model.outputs(), outputs)):
+        assert (spec.datatype, tuple(spec.shape)) == known
+    tensor = from_array("x", np.array(x, object if inputs[0] == "BYTES" else float))
+    (answered,) = model.predict(InferRequest([tensor]), CONTEXT).outputs
+    assert (answered.datatype, answered.shape[1:]) == (outputs[0], outputs[1][1:])
 
 
 def test_text_models_take_a_column_of_text(tmp_path: Path) -> None:
