@@ -9,7 +9,7 @@ Invariant: every readiness answer is 503 from the moment the server drains.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import wakeful
@@ -27,7 +27,9 @@ class Meta:
         self._registry = registry
         self._startup = startup
         self._has_repository = has_repository
-        self._changes: set[asyncio.Task[None]] = set()
+        self._changes: set[asyncio.Future[None]] = set()
+        self.change_all: Callable[[str, str], Awaitable[None]] | None = None
+        """Where this process is one of several workers: ``change`` in all of them."""
 
     async def answer(self, route: Route) -> dict[str, Any] | list[Any]:
         """The JSON value for a route that is not inference. Raises ``FailureError``."""
@@ -97,22 +99,25 @@ class Meta:
                 FailureKind.UNSUPPORTED,
                 "loading and unloading by request is off: start with --enable_repository=true",
             )
-        registry = self._registry
-        name = registry.entry(route.model).model.name
-        is_load = route.kind is Kind.V2_LOAD
-        change = (
-            registry.load(name, in_thread=True, drain_s=registry.drain_s)
-            if is_load
-            else registry.unload(name, drain_s=registry.drain_s)
-        )
-        task = asyncio.create_task(change)  # once begun it ends, whether or not the caller waits
+        name = self._registry.entry(route.model).model.name
+        verb = "load" if route.kind is Kind.V2_LOAD else "unload"
+        change = (self.change_all or self.change)(verb, name)
+        task = asyncio.ensure_future(change)  # once begun it ends, whether or not the caller waits
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         try:
             await asyncio.shield(task)
         except LoadError as error:
             raise FailureError(FailureKind.UNAVAILABLE, str(error)) from error
-        return {"name": name, "load" if is_load else "unload": True}
+        return {"name": name, verb: True}
+
+    async def change(self, verb: str, name: str) -> None:
+        """Load or unload a model while requests are served, in this process. Raises ``LoadError``."""
+        registry = self._registry
+        if verb == "load":
+            await registry.load(name, in_thread=True, drain_s=registry.drain_s)
+        else:
+            await registry.unload(name, drain_s=registry.drain_s)
 
 
 def _index_state(state: State) -> str:

@@ -161,6 +161,7 @@ async def run(server: Server, ignored: Sequence[str], worker: Worker | None = No
         stop = lifecycle.stop_event()
         if worker is not None:
             server.edge.all_pages = worker.pages
+            worker.carry_out, server.edge.meta.change_all = server.edge.meta.change, worker.change
             await worker.may_listen(server.report)
         await server.listen(worker.sockets if worker else ())
     except (LoadError, listening.ListenError) as error:

@@ -28,6 +28,7 @@ import orjson
 from wakeful.kit import listening, logs
 from wakeful.serving import worker_pages
 from wakeful.serving.worker import Worker
+from wakeful.serving.worker_changes import Changes
 
 PR_SET_PDEATHSIG = 1
 REPORT_S = 1.0
@@ -51,6 +52,8 @@ class _Child:
     control: socket.socket
     born: float
     is_loaded: bool = False
+    told: float | None = None
+    """When it was last told what it had missed."""
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
     page: list[worker_pages.Family] = field(default_factory=list)
@@ -80,6 +83,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._scrapes: dict[int, _Scrape] = {}
         self._scrape = 0
+        self._changes = Changes()
         self._retired: list[worker_pages.Family] = []
         self._restarts = 0
         self._pause_s = [0.0] * count
@@ -205,13 +209,11 @@ class Supervisor:
 
     def _on_message(self, child: _Child, message: dict[str, Any]) -> None:
         if "loaded" in message:
-            child.is_loaded = True
-            if self._has_begun:
-                self._send(child, {"go": True})
-            elif sum(item.is_loaded for item in self._children.values()) == self._count:
-                self._has_begun = True
-                for each in self._children.values():
-                    self._send(each, {"go": True})
+            self._loaded(child)
+        elif "change" in message:
+            self._begin_change(child, message["change"], (message["verb"], message["name"]))
+        elif "did" in message:
+            self._changes.did(message["did"], child.pid, message["error"])
         elif "ask" in message:
             self._scrape += 1
             everybody = [item for item in self._children.values() if item.is_loaded]
@@ -227,8 +229,38 @@ class Supervisor:
             if scrape is not None:
                 scrape.missing.discard(child.pid)
 
+    def _loaded(self, child: _Child) -> None:
+        """A worker could serve, once it has made up for the changes that it missed, and (at the start) all others could."""
+        since = child.born if child.told is None else child.told
+        missed = self._changes.missed(since, is_fresh=child.told is None)
+        if missed:
+            child.told = time.monotonic()
+            self._send(child, {"missed": missed})
+            return
+        child.is_loaded = True
+        if self._has_begun:
+            self._send(child, {"go": True})
+        elif sum(item.is_loaded for item in self._children.values()) == self._count:
+            self._has_begun = True
+            for each in self._children.values():
+                self._send(each, {"go": True})
+
+    def _begin_change(self, child: _Child, asked: int, what: tuple[str, str]) -> None:
+        workers = {item.pid: item.place for item in self._children.values() if item.is_loaded}
+        number = self._changes.begin(child.pid, asked, what, workers, time.monotonic())
+        if number is None:
+            text = f"model {what[1]} is being loaded or unloaded already: try again later"
+            self._send(child, {"changed": asked, "count": 1, "errors": [[child.place, text]]})
+            return
+        for pid in workers:
+            self._send(self._children[pid], {"do": number, "verb": what[0], "name": what[1]})
+
     def _on_time(self) -> None:
         now = time.monotonic()
+        for change in self._changes.finished(now):
+            asker = self._children.get(change.asker)
+            if asker is not None:
+                self._send(asker, {"changed": change.number, "count": change.count, "errors": change.errors})
         for number, scrape in list(self._scrapes.items()):
             if not scrape.missing or scrape.deadline <= now:
                 del self._scrapes[number]
@@ -277,6 +309,7 @@ class Supervisor:
         self._retired = worker_pages.merge([self._retired, worker_pages.lasting(child.page)])
         for scrape in self._scrapes.values():
             scrape.missing.discard(child.pid)
+        self._changes.ended(child.pid)
         if self._stopping_until is not None:
             self._status = self._status or (status if code != -signal.SIGTERM else 0)
             return
@@ -301,8 +334,7 @@ class Supervisor:
 
     def _sleep_s(self) -> float:
         ends = [*self._due.values(), *(scrape.deadline for scrape in self._scrapes.values())]
-        if self._stopping_until is not None:
-            ends.append(self._stopping_until)
+        ends += [end for end in (self._stopping_until, self._changes.next_deadline()) if end is not None]
         return max(0.0, min(min(ends) - time.monotonic(), 60.0)) if ends else 60.0
 
     # --- what goes out ---
