@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, oip_proto
 from wakeful.core.protocol.oip_messages import message
+from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import http_v2, ids, streams
 from wakeful.serving.dataplane import DataPlane
 from wakeful.serving.grpc_call import UnaryCall
@@ -186,6 +187,15 @@ def encode(
         raise FailureError(
             FailureKind.UNSUPPORTED, f"model {entry.model.name} answers in parts: call ModelStreamInfer"
         )
+    if (
+        may_share
+        and type(result) is Share
+        and incoming.is_raw
+        and http_v2.wants_all(incoming.request, result)
+    ):
+        output = result.as_raw()
+        if output is not None:
+            return oip_proto.encode_raw(entry.model.name, incoming.request.id or ids.answer_id(), [output])
     response = http_v2.as_response(result, entry.model)
     response.model_name = entry.model.name
     response.id = incoming.request.id or response.id or ids.answer_id()

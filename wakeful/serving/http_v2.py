@@ -121,12 +121,18 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
     return Reply(200, headers, buffers)
 
 
+def wants_all(request: oip.InferRequest, share: Share) -> bool:
+    """Whether the request wants the model's only output as it is, by name or by naming none."""
+    wanted = request.outputs
+    return not wanted or (
+        len(wanted) == 1 and wanted[0].name == share.output_name and wanted[0].parameters.keys() <= _FORM
+    )
+
+
 def _of_share(request: oip.InferRequest, headers: dict[str, str], share: Share) -> Reply | None:
     """The answer where the request wants the model's only output, named or not; None: look closer."""
     wanted = request.outputs
-    if wanted and (
-        len(wanted) != 1 or wanted[0].name != share.output_name or not wanted[0].parameters.keys() <= _FORM
-    ):
+    if wanted and not wants_all(request, share):
         return None
     answer_id = request.id or ids.answer_id()
     is_binary = wanted[0].is_binary if wanted else request.parameters.get("binary_data_output") is True

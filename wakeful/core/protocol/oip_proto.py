@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -20,11 +21,14 @@ from google.protobuf.message import DecodeError
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, oip_binary, oip_elements
 from wakeful.core.protocol.oip_messages import ModelInferRequest, ModelInferResponse
+from wakeful.core.protocol.oip_shares import RawOutput
 from wakeful.core.protocol.problem import shown
 
 Buffer = bytes | bytearray | memoryview
 LARGE_BYTES = 64 * 1024
 """From here on raw contents are not copied."""
+MAX_NAME = 256
+"""Characters of an output's name that are kept in memory after it was sent."""
 MAX_STRUCTURE_BYTES = 16 * 1024 * 1024
 MAX_FIELDS = 8 * oip.MAX_TENSORS
 CONTENTS = {
@@ -222,12 +226,15 @@ def encode(
     change until they are sent, so that long ones are not copied. Raises ``FailureError`` (internal) for
     data that does not fit its datatype.
     """
+    is_raw = is_raw or any(tensor.datatype not in CONTENTS for tensor in outputs)
+    if is_raw and not (response.model_version or response.parameters or any(t.parameters for t in outputs)):
+        found = [(t.name, t.datatype, t.shape, _raw(t, may_share)) for t in outputs]
+        return encode_raw(response.model_name, response.id or "", found)
     message = ModelInferResponse(
         model_name=response.model_name, model_version=response.model_version or "", id=response.id or ""
     )
     if response.parameters:
         set_parameters(message.parameters, response.parameters, "the answer")
-    is_raw = is_raw or any(tensor.datatype not in CONTENTS for tensor in outputs)
     raw: list[Buffer] = []
     for tensor in outputs:
         item = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
@@ -246,6 +253,38 @@ def encode(
     for content in raw:
         parts += (_RAW_OUTPUT_TAG + varint(len(content)), content)
     return parts
+
+
+def encode_raw(model_name: str, answer_id: str, outputs: Sequence[RawOutput]) -> list[Buffer]:
+    """As ``encode``, of an answer that has no more than names, shapes and raw contents: most have the same ones again and again."""
+    parts: list[Buffer] = [_text(b"\x0a", model_name), _text(b"\x1a", answer_id)]
+    for name, datatype, shape, content in outputs:
+        outline = _outline if len(name) <= MAX_NAME else _outline.__wrapped__
+        parts.append(outline(name, datatype, shape, len(content)))
+    size = 0
+    for _, _, _, content in outputs:
+        size += len(content)
+        parts += (_RAW_OUTPUT_TAG + varint(len(content)), content)
+    if size < LARGE_BYTES:
+        return [b"".join(parts)]
+    structure = len(parts) - 2 * len(outputs)
+    return [b"".join(parts[:structure]), *parts[structure:]]
+
+
+@lru_cache(256)
+def _outline(name: str, datatype: str, shape: tuple[int, ...], size: int) -> bytes:
+    """What a ``ModelInferResponse`` says of an output with ``size`` raw bytes."""
+    message = ModelInferResponse()
+    item = message.outputs.add(name=name, datatype=datatype, shape=shape)
+    item.parameters[oip_binary.SIZE].int64_param = size
+    found: bytes = message.SerializeToString()
+    return found
+
+
+def _text(tag: bytes, value: str) -> bytes:
+    """A text field; one that is empty is not sent."""
+    content = value.encode()
+    return tag + varint(len(content)) + content if content else b""
 
 
 def _raw(tensor: oip.Tensor, may_share: bool) -> Buffer:

@@ -6,7 +6,7 @@ for, whose outputs are made when they are first looked at. docs/decisions/0118 h
 Left out: numpy (the array is handed in, and handed on to orjson).
 
 Invariant: ``as_json`` gives the bytes that ``oip.encode_json`` gives for the same answer, ``as_binary`` those of
-``oip_binary.encode``, or None.
+``oip_binary.encode``, ``as_raw`` what its tensor has, or None.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ JOIN_BYTES = 16 * 1024
 """Raw elements below this are copied behind their JSON: one buffer is cheaper to send than two."""
 Framed = tuple[tuple[bytes | memoryview, ...], int]
 """Buffers of a body in binary form, and how many bytes of it are JSON."""
+RawOutput = tuple[str, str, tuple[int, ...], bytes | bytearray | memoryview]
+"""Name, datatype, shape and bytes of an output."""
 
 
 class Whole:
@@ -33,6 +35,7 @@ class Whole:
         "_after_rows",
         "_before_id",
         "_between",
+        "_datatype",
         "_flat",
         "_is_plain",
         "_raw",
@@ -63,7 +66,7 @@ class Whole:
 
         tensor, shape = self.tensor_of(self.array), self.array.shape
         flat, datatype = tensor.data, tensor.datatype
-        self.output_name, self._flat = tensor.name, flat
+        self.output_name, self._datatype, self._flat = tensor.name, datatype, flat
         self._is_plain = datatype not in BINARY_ONLY and arrays.is_plain(datatype, flat)
         self._width = flat.shape[0] // shape[0] if shape[0] else 0
         more = b"".join(b",%d" % size for size in shape[1:])
@@ -82,15 +85,26 @@ class Whole:
 
     def as_binary(self, start: int, end: int, answer_id: str) -> Framed | None:
         """The answer of rows ``start`` to ``end``, its output in binary form; None where ``array`` is no plain numbers."""
-        self.prepare()
-        raw = self._raw
-        if raw is None:
+        own = self._bytes_of(start, end)
+        if own is None:
             return None
-        size = (end - start) * self._row_bytes
+        size = len(own)
         after_id, after_rows = self._between
         head = b'{"id":%b%b%d%b%d}}]}' % (orjson.dumps(answer_id), after_id, end - start, after_rows, size)
-        own = raw[start * self._row_bytes : end * self._row_bytes]
         return ((head + own,) if size < JOIN_BYTES else (head, own)), len(head)
+
+    def as_raw(self, start: int, end: int) -> RawOutput | None:
+        """The output of rows ``start`` to ``end``; None where ``array`` is no plain numbers."""
+        own = self._bytes_of(start, end)
+        if own is None:
+            return None
+        return self.output_name, self._datatype, (end - start, *self.array.shape[1:]), own
+
+    def _bytes_of(self, start: int, end: int) -> memoryview | None:
+        self.prepare()
+        if self._raw is None:
+            return None
+        return self._raw[start * self._row_bytes : end * self._row_bytes]
 
     def as_json(self, start: int, end: int, answer_id: str) -> bytes | None:
         """The answer of rows ``start`` to ``end``; None where JSON carries not all elements of ``array`` as they are."""
@@ -147,3 +161,7 @@ class Share(InferResponse):
     def as_binary(self, answer_id: str) -> Framed | None:
         """As ``as_json``, with the output in binary form."""
         return self._whole.as_binary(self._start, self._end, answer_id) if self._is_untouched() else None
+
+    def as_raw(self) -> RawOutput | None:
+        """The only output in binary form; None as for ``as_json``."""
+        return self._whole.as_raw(self._start, self._end) if self._is_untouched() else None
