@@ -84,3 +84,9 @@ def test_shares(dtype: str, is_raw: bool, outputs: list[oip.RequestedOutput]) ->
 
     expected = answer(oip.InferResponse([tensor_of(array[1:])]))
     assert answer(Share(Whole("m", array, tensor_of), 1, 3)) == expected
+
+
+def test_a_shape_may_be_a_list_as_models_write_it() -> None:
+    tensor = oip.Tensor("y", [2, 1], "FP32", memoryview(bytes(8)))  # type: ignore[arg-type]
+    (found,) = oip_proto.encode(oip.InferResponse([tensor], "m", "7"), [tensor], is_raw=True)
+    assert found == by_protobuf(oip.InferResponse([tensor], "m", "7"))

@@ -228,7 +228,7 @@ def encode(
     """
     is_raw = is_raw or any(tensor.datatype not in CONTENTS for tensor in outputs)
     if is_raw and not (response.model_version or response.parameters or any(t.parameters for t in outputs)):
-        found = [(t.name, t.datatype, t.shape, _raw(t, may_share)) for t in outputs]
+        found = [(t.name, t.datatype, tuple(t.shape), _raw(t, may_share)) for t in outputs]
         return encode_raw(response.model_name, response.id or "", found)
     message = ModelInferResponse(
         model_name=response.model_name, model_version=response.model_version or "", id=response.id or ""
