@@ -12,7 +12,6 @@ and one sentence as the last line on stderr (it becomes the container's terminat
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import sys
@@ -166,7 +165,7 @@ async def run(server: Server, ignored: Sequence[str], worker: Worker | None = No
         await server.listen(worker.sockets if worker else ())
     except (LoadError, listening.ListenError) as error:
         return fail(str(error))
-    gc.freeze()  # what is loaded stays: looking through it for garbage costs 75 ms a time (docs/decisions/0118)
+    startup.keep_loaded()
     log.info(
         "serving",
         models=server.registry.names(),

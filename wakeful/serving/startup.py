@@ -5,7 +5,7 @@ import;dur=MS, load;dur=MS``; ``WAKEFUL_STARTED_AT`` (Unix seconds, set by the n
 else the kernel's record of it, to 10 ms.
 
 A start makes much that lives as long as the process and hardly any garbage, so a ``main`` may let the garbage collector
-rest until the models are loaded (``rest_collector``); what is there by then is never looked at again.
+rest (``rest_collector``) until the server listens; what is there by then is never looked at again (``keep_loaded``).
 
 Invariant: the server listens only after ``loaded`` was called, so a readiness answer always has both numbers.
 """
@@ -34,17 +34,19 @@ def started_at(environ: Mapping[str, str]) -> float:
 
 
 def rest_collector() -> None:
-    """Collect no garbage until ``Startup.loaded``: a sixth of a start's processor time (docs/decisions/0109)."""
+    """Collect no garbage until ``keep_loaded``: a sixth of a start's processor time (docs/decisions/0109)."""
     global _is_resting
     _is_resting = True
     gc.disable()
 
 
-def _wake_collector() -> None:
+def keep_loaded() -> None:
+    """What is there now stays: looking through it for garbage costs 75 ms a time (docs/decisions/0118). Once, when a process
+    begins to serve; the collector works from here on."""
     global _is_resting
+    gc.freeze()
     if _is_resting:
         _is_resting = False
-        gc.freeze()
         gc.enable()
 
 
@@ -71,4 +73,3 @@ class Startup:
         """Every model is loaded."""
         self.load_ms = (time.perf_counter() - self._load_from) * 1000
         self.server_timing = f"import;dur={self.import_ms:.1f}, load;dur={self.load_ms:.1f}"
-        _wake_collector()

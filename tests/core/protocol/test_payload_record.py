@@ -87,7 +87,7 @@ def test_a_row_has_json_as_json_and_the_rest_as_base64() -> None:
     ],
 )
 def test_named_values_are_taken_out(body: object, names: set[str], expected: object) -> None:
-    found = payload_record.redact(json.dumps(body).encode(), "application/json", frozenset(names))
+    found = payload_record.redact(json.dumps(body).encode(), "application/json", payload_record.fold(names))
     assert json.loads(found) == expected
 
 
@@ -120,7 +120,9 @@ def test_secret_headers_are_never_shown() -> None:
 
 
 def test_headers_and_query_parameters_of_a_redacted_name_are_not_shown() -> None:
-    shown = payload_record.metadata({"x-user": "ann", "x-a": "1"}, ("X-User", "X-A"), frozenset({"X-USER"}))
+    shown = payload_record.metadata(
+        {"x-user": "ann", "x-a": "1"}, ("X-User", "X-A"), payload_record.fold({"X-USER"})
+    )
     assert shown == {"X-User": REDACTED, "X-A": "1"}
     target = "/v1/models/m:predict?a=1&SSN=123&s%73n=4&ssn&b=x=y"
     found = payload_record.redacted_target(target, frozenset({"ssn"}))

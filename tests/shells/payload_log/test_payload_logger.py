@@ -335,3 +335,10 @@ def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:
 
 def test_no_address_no_logger() -> None:
     assert settings.parse({"WAKEFUL_LOGGER_MODE": "all"}) is None
+
+
+def test_names_to_redact_are_folded_once_whoever_makes_the_settings() -> None:
+    url = {"WAKEFUL_LOGGER_URL": "http://127.0.0.1:9/"}
+    parsed = settings.parse({**url, "WAKEFUL_LOGGER_REDACT": "SSN, Straße ,ssn"})
+    assert parsed is not None and parsed.redacted == {"ssn", "strasse"}
+    assert settings.LoggerSettings(redacted=frozenset({"X-User"})).redacted == {"x-user"}

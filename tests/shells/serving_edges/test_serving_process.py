@@ -203,3 +203,37 @@ def test_after_a_fork_it_listens_at_once(folder: Path) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=10)
+
+
+FROZEN = """
+import gc, sys
+from wakeful import Model, serve
+from wakeful.serving import startup
+
+class Counts(Model):
+    def load(self):
+        self.loaded = [{} for _ in range(1000)], gc.get_freeze_count(), gc.isenabled()
+
+    def predict(self, payload, context):
+        return {"loading": self.loaded[1:], "serving": [gc.get_freeze_count() > 1000, gc.isenabled()]}
+
+startup.rest_collector()
+before = startup.Startup(0.0)
+before.loading()
+before.loaded()
+assert gc.get_freeze_count() == 0 and not gc.isenabled(), "what is loaded is kept when the server listens, and once"
+sys.exit(serve([Counts("m")]))
+"""
+
+
+def test_what_is_loaded_is_kept_from_the_collector_once_it_serves() -> None:
+    port = free_port()
+    flags = [f"--http_port={port}", "--http_address=127.0.0.1"]
+    process = subprocess.Popen([sys.executable, "-c", FROZEN, *flags], env={"PATH": os.environ["PATH"]})
+    try:
+        until_ready(f"http://127.0.0.1:{port}/v1/models/m")
+        status, found, _ = get(f"http://127.0.0.1:{port}/v1/models/m:predict", {})
+        assert (status, found) == (200, {"loading": [0, False], "serving": [True, True]})
+    finally:
+        process.kill()
+        process.wait(10)

@@ -11,7 +11,7 @@ Invariant: both records of one call have the same id; a body over the bound is l
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,20 +88,20 @@ def call_id(headers: Mapping[str, str], request_id: str) -> str:
 def metadata(
     headers: Mapping[str, str], names: tuple[str, ...], redacted: frozenset[str] = frozenset()
 ) -> dict[str, str]:
-    """Those of ``names`` (any case) that ``headers`` (lower-case names) has; secrets and ``redacted`` are replaced."""
-    secret = NEVER_SHOWN | _folded(redacted)
+    """Those of ``names`` (any case) that ``headers`` (lower-case names) has; secrets and ``redacted`` (folded) are replaced."""
     found = {}
     for name in names:
-        value = headers.get(name.lower())
+        key = name.lower()
+        value = headers.get(key)
         if value is not None:
-            found[name] = REDACTED if name.lower() in secret else value
+            found[name] = REDACTED if key in NEVER_SHOWN or key.casefold() in redacted else value
     return found
 
 
 def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
     """``body`` without the values of members called one of ``names``, at any depth, and of V2 tensors so named.
 
-    Names are the same in capitals and small letters: who writes ``ssn`` means ``SSN`` too.
+    ``names`` are folded (``fold``): the same in capitals and small letters.
     What is no JSON is left out (b'') when there is anything to redact: nobody could say what it holds.
     """
     if not names or not body:
@@ -112,7 +112,6 @@ def redact(body: bytes, content_type: str, names: frozenset[str]) -> bytes:
         value = orjson.loads(body)
     except ValueError:
         return b""
-    names = _folded(names)
     if v1.media_type(content_type).startswith(EVENTS):
         names |= {"data_base64"}
     return orjson.dumps(_redacted(value, names))
@@ -136,20 +135,20 @@ def _redacted(value: Any, names: frozenset[str]) -> Any:
 
 
 def redacted_target(target: str, names: frozenset[str]) -> str:
-    """``target`` without the values of query parameters called one of ``names``."""
+    """``target`` without the values of query parameters called one of ``names`` (folded)."""
     path, mark, query = target.partition("?")
     if not names or not query:
         return target
-    folded = _folded(names)
     shown = [
-        f"{name}={REDACTED}" if unquote_plus(name).casefold() in folded else part
+        f"{name}={REDACTED}" if unquote_plus(name).casefold() in names else part
         for part in query.split("&")
         for name in (part.partition("=")[0],)
     ]
     return path + mark + "&".join(shown)
 
 
-def _folded(names: frozenset[str]) -> frozenset[str]:
+def fold(names: Iterable[str]) -> frozenset[str]:
+    """Names to redact as the functions here take them: who writes ``ssn`` means ``SSN`` too. Once, not for each record."""
     return frozenset(map(str.casefold, names))
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from wakeful.core.protocol import payload_record
 from wakeful.core.protocol.payload_record import Identity
 from wakeful.core.scaling import durations
 from wakeful.serving.settings import SettingsError
@@ -54,7 +55,7 @@ class LoggerSettings:
     """How long a record may wait for its object to fill."""
     metadata_headers: tuple[str, ...] = ()
     redacted: frozenset[str] = frozenset()
-    """Names of JSON members and V2 tensors whose values are taken out."""
+    """Names of JSON members and V2 tensors whose values are taken out; kept folded, whatever case they are given in."""
     sample_percent: float = 100.0
     """Calls of which records are made."""
     max_body_bytes: int = 1 << 20
@@ -64,6 +65,9 @@ class LoggerSettings:
     max_queued: int = 1000
     """Twice an object's worth at least: while one is sent the next is gathered."""
     identity: Identity = field(default_factory=Identity)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "redacted", payload_record.fold(self.redacted))
 
 
 def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
