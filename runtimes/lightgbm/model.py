@@ -17,7 +17,6 @@ import lightgbm
 
 from runtimes import boosters, model_file
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import v1
 from wakeful.core.protocol.problem import shown
 from wakeful.serving.model import LoadError
 
@@ -47,13 +46,8 @@ class LightgbmModel(boosters.BoosterModel):
     def unload(self) -> None:
         self._booster = None
 
-    def matrix(self, payload: Any) -> Any:
-        if type(payload) is dict:
-            payload = {
-                key: self._completed(value) if key in v1.ROW_KEYS and type(value) is list else value
-                for key, value in payload.items()
-            }
-        return super().matrix(payload)
+    def matrix_of_rows(self, rows: list[Any]) -> Any:
+        return super().matrix_of_rows(self._completed(rows))
 
     def _completed(self, rows: list[Any]) -> list[Any]:
         """Rows by column name with the columns they leave out. Raises ``InvalidError`` for a name that is none."""

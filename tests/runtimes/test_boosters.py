@@ -195,6 +195,9 @@ def test_lightgbm_takes_a_column_left_out_for_missing_but_no_typing_error(tmp_pa
     ):
         v1(model, [{"a": 0.5, "B": 1, "c": 2.0, "d": 1}])
     assert v1(model, [{"a": 0.5, "b": 1, "c": 2.0, "d": 1, "id": "x"}]) == v1(model, [[0.5, 1, 2, 1]])
+    batching: Any = model.batching  # as it is served: in batches
+    part = batching.part({"instances": [{"a": 0.5, "c": 2.0}]}, CONTEXT)
+    assert batching.answer([part])[0]["predictions"] == v1(model, [{"a": 0.5, "c": 2.0}])
 
 
 def test_xgboost_refuses_infinity(tmp_path: Path) -> None:
