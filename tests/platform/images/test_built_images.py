@@ -23,6 +23,7 @@ LIMITS_MB = {
     "huggingface": 1500,
     "lightgbm": 350,
     "onnx": 300,
+    "pmml": 300,
     "sklearn": 450,
     "storage-initializer": 100,
     "torch": 1300,
@@ -94,7 +95,13 @@ def test_labels_name_version_and_licence(image: Unpacked) -> None:
     labels = image.config["Labels"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert labels["org.opencontainers.image.version"] == version
-    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    licences = labels["org.opencontainers.image.licenses"]
+    assert licences.split(" AND ")[0] == "Apache-2.0"
+    assert (
+        (licences != "Apache-2.0")
+        == ("AGPL" in licences)
+        == (labels["org.opencontainers.image.title"] == "wakeful/pmml")
+    )
 
 
 def test_has_no_shell_and_no_package_manager(image: Unpacked) -> None:

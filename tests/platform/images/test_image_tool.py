@@ -52,6 +52,7 @@ NAMES = [
     "huggingface",
     "lightgbm",
     "onnx",
+    "pmml",
     "sklearn",
     "storage-initializer",
 ]

@@ -29,6 +29,7 @@ TOPS = {
     "huggingface": ["runtimes.huggingface"],
     "lightgbm": ["runtimes.lightgbm"],
     "onnx": ["runtimes.onnx"],
+    "pmml": ["runtimes.pmml"],
     "sklearn": ["runtimes.sklearn", "wakeful.serving"],
     "storage-initializer": ["storage"],
     "torch": ["runtimes.torch"],
