@@ -19,6 +19,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.problem import SHOWN_CHARACTERS
+from wakeful.serving import model_check
 from wakeful.serving.gate import Gate
 from wakeful.serving.model import LoadError, Model
 
@@ -69,7 +70,7 @@ class Registry:
         """Whether readiness asks the predictors too."""
         self.drain_s = 20.0
         """How long loading anew and unloading by request wait for the calls that a model has."""
-        for model in models:
+        for model in model_check.checked(models):
             if model.name in self._entries:
                 raise LoadError(f"two models are called {model.name}: give each its own name")
             stages = {name: _stage(model, name) for name in STAGES}
@@ -221,13 +222,7 @@ def _is_own(model: Model, name: str) -> bool:
 
 def _stage(model: Model, name: str) -> Stage:
     method = getattr(model, name)
-    parameters = [
-        parameter
-        for parameter in inspect.signature(method).parameters.values()
-        if parameter.kind
-        in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    takes_context = len(parameters) >= 2 or any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    takes_context = model_check.takes_context(method, f"model {model.name}: {name}")
     call = method if takes_context else lambda payload, _context: method(payload)
     return Stage(name, call, inspect.iscoroutinefunction(method))
 
