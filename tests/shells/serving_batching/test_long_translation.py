@@ -126,3 +126,24 @@ async def test_a_deadline_ends_it_while_it_is_translated() -> None:
     await blocked
     await until(lambda: plane.pool.calls == 0)
     plane.close()
+
+
+class Counted(np.ndarray[Any, Any]):
+    """Notes how much becomes lists in one call, during which no other thread runs."""
+
+    sizes: list[int] = []  # slices of an array are made by numpy: they share it
+
+    def tolist(self) -> Any:
+        self.sizes.append(self.size)
+        return super().tolist()
+
+
+@pytest.mark.parametrize(
+    "shape", [(400_000,), (100_000, 4), (1, 3, 300, 300), (3, 70_000), (2, 2, 2), (), (0, 5), (70_000, 0), (5,)], ids=str
+)  # fmt: skip
+def test_lists_are_made_in_pieces(shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape, dtype=int), dtype="<f4").reshape(shape)
+    Counted.sizes.clear()
+    assert translation.lists_of(array.view(Counted)) == array.tolist()
+    assert sum(Counted.sizes) == array.size
+    assert max(Counted.sizes) <= translation.PIECE_ELEMENTS
