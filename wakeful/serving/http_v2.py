@@ -186,5 +186,11 @@ def _tensor(model: Model, place: int, output: Any) -> oip.Tensor:
 def _whole(response: oip.InferResponse, model: Model) -> oip.InferResponse:
     """The answer of model code, its outputs as protocols need them. Raises ``FailureError`` (internal) where they cannot be."""
     who = f"model {model.name}"
-    outputs = [oip_outputs.settled(tensor, who) for tensor in response.outputs]
+    if not isinstance(response.outputs, list | tuple):
+        raise FailureError(FailureKind.INTERNAL, f"{who} answered a V2 request without a list of outputs")
+    given = [
+        tensor if isinstance(tensor, oip.Tensor) else _tensor(model, place, tensor)
+        for place, tensor in enumerate(response.outputs)
+    ]
+    outputs = [oip_outputs.settled(tensor, who) for tensor in given]
     return oip.InferResponse(outputs, "", response.id, response.model_version, response.parameters)

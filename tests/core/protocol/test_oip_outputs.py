@@ -149,6 +149,32 @@ def test_what_cannot_be_said_is_refused(data: Any, datatype: str, words: str) ->
     assert str(caught.value).startswith("model m answered output 'y' of ") and words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (oip.Tensor(5, (1,), "FP32", [1.0]), "output 5, whose name is not a string"),  # type: ignore[arg-type]
+        (oip.Tensor("y", (1.5,), "FP32", [1.0]), "of shape (1.5,), which is not a list of whole"),  # type: ignore[arg-type]
+        (oip.Tensor("y", None, "FP32", [1.0]), "of shape None"),  # type: ignore[arg-type]
+        (oip.Tensor("y", (-1,), "FP32", [1.0]), "of shape (-1,)"),
+        (oip.Tensor("y", (1,), np.dtype("f4"), [1.0]), "of datatype dtype('float32'); known are BOOL"),  # type: ignore[arg-type]
+        (oip.Tensor("y", (1,), [], [1.0]), "of datatype []; known are BOOL"),  # type: ignore[arg-type]
+    ],
+    ids=["name", "shape", "no-shape", "negative", "dtype", "list"],
+)  # fmt: skip
+def test_names_shapes_and_datatypes_that_are_none(tensor: oip.Tensor, words: str) -> None:
+    with pytest.raises(FailureError) as caught:
+        oip_outputs.settled(tensor)
+    assert words in str(caught.value) and caught.value.kind is FailureKind.INTERNAL
+
+
+def test_shapes_of_other_integers_are_shapes() -> None:
+    for shape in ([2], (np.int64(2),), np.array([2])):
+        found = oip_outputs.settled(oip.Tensor("y", shape, "FP32", [1.0, 2.0]))  # type: ignore[arg-type]
+        assert found.shape == (2,) and type(found.shape[0]) is int
+    empty = oip_outputs.settled(oip.Tensor("y", (0, 4), "FP32", np.zeros((0, 4), ">f4")))
+    assert empty.shape == (0, 4) and len(empty.data) == 0
+
+
 def test_missing_and_infinite_floats_stay() -> None:
     for data in ([None, INF], A([None, INF], object), np.ma.masked_array(A([1.0, INF]), [True, False])):
         first, second = settled(data, "FP32")

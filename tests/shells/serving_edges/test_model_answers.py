@@ -56,11 +56,14 @@ async def test_what_has_no_json_form_is_the_models_fault(start: Any, answer: Any
         ({"outputs": [{"name": "x"}]}, "outputs[0] that is no tensor: it needs name, shape"),
         ({"outputs": [{"name": "x", "shape": [1], "datatype": "INT8", "data": [1]}, 5]}, "outputs[1] that is no"),
         ({"outputs": [{"name": "x", "shape": 1, "datatype": "INT8", "data": [1]}]}, "shape (a list)"),
+        (InferResponse([{"name": "x"}]), "outputs[0] that is no tensor"),  # type: ignore[list-item]
+        (InferResponse([None]), "outputs[0] that is no tensor"),  # type: ignore[list-item]
+        (InferResponse(None), "without a list of outputs"),  # type: ignore[arg-type]
         (InferResponse([Tensor("x", (5,), "INT32", [1, 2])]), "output 'x' of shape [5] with 2 elements"),
         (InferResponse([Tensor("x", (2, 2), "FP32", np.zeros(3))]), "output 'x' of shape [2, 2] with 3 elements"),
         (InferResponse([Tensor("x", (1,), "float32", [1.0])]), "datatype 'float32'; known are BOOL"),
     ],
-    ids=["members", "number", "shape", "few", "array", "datatype"],
+    ids=["members", "number", "shape", "dict", "none", "no-list", "few", "array", "datatype"],
 )  # fmt: skip
 async def test_what_is_no_tensor_is_the_models_fault(start: Any, answer: Any, words: str) -> None:
     client = await start(Says(answer))

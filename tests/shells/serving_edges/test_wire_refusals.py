@@ -55,6 +55,20 @@ async def test_http_1_0_needs_no_host_but_takes_no_malformed_one(start: Any) -> 
 
 
 @pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://x/v2/health/live", 200), ("HTTPS://x:1/v2/health/live?a=http://y", 200), ("http://x?a", 200), ("http://x", 200),
+        ("http:///v2", 400), ("http://:80/", 400), ("http://u@x/", 400), ("http://?a", 400), ("ftp://x/", 404),
+    ],
+)  # fmt: skip
+async def test_targets_with_a_host(start: Any, target: str, status: int) -> None:
+    client = await start()
+    async with connected(client.server.port) as raw:
+        raw.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert (await raw.answer()).status == status
+
+
+@pytest.mark.parametrize(
     ("sent", "status", "words"),
     [
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "target is longer"),

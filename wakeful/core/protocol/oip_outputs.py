@@ -11,6 +11,8 @@ Invariant: of what ``settled`` gives, ``arrays.raw_view``, ``arrays.plain`` and 
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
@@ -33,26 +35,46 @@ def settled(tensor: Tensor, who: str = "the model") -> Tensor:
     Raises ``FailureError`` (internal) where it holds anything else than its shape and datatype say.
     """
     data, datatype = tensor.data, tensor.datatype
-    said = f"{who} answered output {shown(tensor.name)}"
-    if datatype not in oip.ELEMENT_BYTES:
-        raise _failure(f"{said} of datatype {shown(datatype)}; known are {', '.join(oip.ELEMENT_BYTES)}")
+    if not isinstance(tensor.name, str):
+        raise _failure(who, tensor, ", whose name is not a string")
+    shape = _shape(tensor.shape)
+    if shape is None:
+        raise _failure(
+            who, tensor, f" of shape {shown(tensor.shape)}, which is not a list of whole numbers from 0"
+        )
+    if not (isinstance(datatype, str) and datatype in oip.ELEMENT_BYTES):
+        known = ", ".join(oip.ELEMENT_BYTES)
+        raise _failure(who, tensor, f" of datatype {shown(datatype)}; known are {known}")
     try:
         if type(data) is list:
             found = _of_list(data, datatype)
         elif isinstance(data, bytes | bytearray | memoryview):
-            found = _of_bytes(tensor)
+            found = _of_bytes(Tensor(tensor.name, shape, datatype, data))
         else:
             found = _of_object(data, datatype)
     except _OddError as odd:
-        raise _failure(f"{said} of {datatype} with {odd}") from odd.__cause__
-    count = tensor.size if isinstance(found, memoryview) else len(found)
-    if count != tensor.size:
-        raise _failure(f"{said} of shape {list(tensor.shape)} with {count} elements")
-    return tensor if found is data else Tensor(tensor.name, tensor.shape, datatype, found, tensor.parameters)
+        raise _failure(who, tensor, f" of {datatype} with {odd}") from odd.__cause__
+    size = math.prod(shape)
+    count = size if isinstance(found, memoryview | bytes) else len(found)
+    if count != size:
+        raise _failure(who, tensor, f" of shape {list(shape)} with {count} elements")
+    if found is data and shape is tensor.shape:
+        return tensor
+    return Tensor(tensor.name, shape, datatype, found, tensor.parameters)
 
 
-def _failure(text: str) -> FailureError:
-    return FailureError(FailureKind.INTERNAL, text)
+def _failure(who: str, tensor: Tensor, text: str) -> FailureError:
+    return FailureError(FailureKind.INTERNAL, f"{who} answered output {shown(tensor.name)}{text}")
+
+
+def _shape(given: Any) -> tuple[int, ...] | None:
+    """``given`` as a shape, itself where it is one; None for what is none."""
+    try:
+        if type(given) is not tuple or set(map(type, given)) != {int}:
+            given = tuple(map(operator.index, given))
+        return None if given and min(given) < 0 else given
+    except TypeError:
+        return None
 
 
 def _of_list(data: list[Any], datatype: str) -> Any:

@@ -373,9 +373,16 @@ def _method(method: bytes) -> str:
 
 
 def _origin_form(target: str) -> str:
-    """``http://host/path`` as ``/path``, which RFC 9112 3.2.2 has servers accept; ``*`` and others as they are."""
+    """``http://host/path`` as ``/path``, which RFC 9112 3.2.2 has servers accept; ``*`` and others as they are.
+
+    Raises ``WireError`` where the host is none (RFC 9110 4.2.1).
+    """
     scheme, colon, rest = target.partition("://")
     if not colon or scheme.lower() not in ("http", "https"):
         return target
-    _, slash, path = rest.partition("/")
-    return slash + path if slash else "/"
+    host = re.split("[/?]", rest, maxsplit=1)[0]
+    authority.check(host)
+    if not host.partition(":")[0]:
+        raise WireError("the request's target names no host")
+    rest = rest[len(host) :]
+    return rest if rest[:1] == "/" else "/" + rest
