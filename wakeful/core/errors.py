@@ -81,10 +81,13 @@ route appears, 409 a lost race): knative-and-cloudevents.md, delivery."""
 class FailureError(Exception):
     """A failure with its kind; ``str()`` is one sentence that says what, where, and what to do.
 
-    ``retry_after_s`` (>= 0) is when another try makes sense, where that is known.
+    ``retry_after_s`` (>= 0) is when another try makes sense, where that is known. Of a ``message`` that repeats what is no
+    UTF-8 (a header's bytes, a file's name) those bytes are written out: every edge can send it.
     """
 
     def __init__(self, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
+        if not message.isascii():
+            message = message.encode("utf-8", "backslashreplace").decode()
         super().__init__(message)
         self.kind = kind
         self.retry_after_s = retry_after_s

@@ -34,3 +34,7 @@ def test_error_carries_kind_text_and_delay() -> None:
     assert (str(error), error.kind, error.retry_after_s) == ("full", FailureKind.OVERLOADED, 2.0)
     assert error.meaning.http_status == 503
     assert InvalidError("bad").meaning.http_status == 400
+
+
+def test_text_that_no_edge_could_send_is_written_out() -> None:
+    assert str(FailureError(FailureKind.INTERNAL, "é \udcff")) == "é \\udcff"

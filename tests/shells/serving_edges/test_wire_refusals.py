@@ -139,6 +139,21 @@ async def test_json_in_another_charset_is_told_so(start: Any, path: str, body: b
         assert (status == 200 or "completions" in path) and "charset" not in json.dumps(found), charset
 
 
+async def test_refusals_that_repeat_bytes_of_a_header_can_be_sent(start: Any) -> None:
+    client = await start()
+    for line in (
+        "Content-Type: application/json; charset=\xff",
+        "Expect: \xff",
+        "Content-Encoding: \xff",
+        "X-Request-Timeout: \xff",
+    ):
+        for path in ("/v1/models/m:predict", "/openai/v1/completions"):
+            async with connected(client.server.port) as raw:
+                raw.send(request(b"{}", line, path=path))
+                answer = await raw.answer()
+                assert answer.status in (400, 415, 417) and "error" in json.loads(answer.body), line
+
+
 async def test_utf_16_bodies_that_say_so_are_told_so_whatever_they_look_like(start: Any) -> None:
     client = await start()
     for path, body, _ in PLACES[::2]:
