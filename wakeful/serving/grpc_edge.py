@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol import oip, oip_proto
 from wakeful.core.protocol.oip_messages import message
+from wakeful.core.protocol.oip_proto_known import KnownMessages
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import http_v2, ids, streams
 from wakeful.serving.dataplane import DataPlane
@@ -41,6 +42,7 @@ class InferenceService:
     def __init__(self, plane: DataPlane, meta: Meta, server: GrpcServer) -> None:
         self.plane = plane
         self.server = server
+        self.known = KnownMessages()
         self._meta = meta
         told = {
             "ServerLive": self._live,
@@ -69,7 +71,7 @@ class InferenceService:
         if oip_proto.weight(call.message) >= http_v2.LARGE_BYTES:
             call.reply_later(self._infer_aside(call))
             return
-        incoming = oip_proto.decode(call.message)
+        incoming = self.known.decode(call.message)
         entry = self.entry(incoming)
         call.model = entry.model.name
         done = partial(self._done, call, entry, incoming)

@@ -121,7 +121,7 @@ class StreamInfer:
             if oip_proto.weight(content) >= http_v2.LARGE_BYTES:
                 incoming = await service.plane.aside(partial(oip_proto.decode, content))
             else:
-                incoming = oip_proto.decode(content)
+                incoming = service.known.decode(content)
             asked.incoming = incoming
             entry = service.entry(incoming)
             name = entry.model.name

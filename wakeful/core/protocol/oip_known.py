@@ -1,9 +1,10 @@
-"""Binary V2 requests whose JSON part came before, byte for byte but for their id: read without parsing it again.
+"""V2 requests whose bytes before their raw tensors came before, but for their id: read without parsing them again.
 
 A client sends the same JSON part for all tensors of one shape. ``http_ask`` keeps what the last one meant beside each
-request head that it knows; parsing and checking it takes 6 us, comparing 1.5 us (docs/decisions/0118). Only what says all
-by its bytes is learned: inputs of numbers, all of them raw, parameters without lists or objects in them.
-An id may differ from request to request where it is the first member, plain text, and as long as before.
+request head that it knows; parsing and checking it takes 6 us, comparing 1.5 us (docs/decisions/0118). ``oip_proto_known``
+does it for gRPC. Only what says all by its bytes is learned: inputs of numbers, all of them raw, parameters without lists
+or objects in them. An id may differ from request to request where it is plain text and as long as before (in JSON, the
+first member).
 
 Invariant: ``read`` gives what ``oip_binary.decode`` gives for the same body, in objects of its own, or None.
 """
@@ -24,11 +25,12 @@ _PLAIN_TEXT = re.compile(rb"[ !#-\[\]-~]+").fullmatch
 
 
 class KnownHead:
-    """The JSON part of one request, and what it said of the bytes behind it."""
+    """What comes before the raw tensors of one request, and what it said of them."""
 
     __slots__ = ("_after", "_before", "_id", "_inputs", "_outputs", "_parameters", "_total")
 
     def __init__(self, request: InferRequest, body: bytes, json_bytes: int, id_place: int | None) -> None:
+        """``request`` was read from ``body``, its tensors from ``json_bytes`` on, one after the other."""
         self._total = len(body)
         self._parameters = dict(request.parameters)  # the model may change its own
         self._outputs = [
@@ -72,16 +74,24 @@ class KnownHead:
 
 def learn(body: bytes, json_bytes: int, request: InferRequest) -> KnownHead | None:
     """What to keep of ``request``, which ``oip_binary.decode`` has just read from ``body``; None where its like must be parsed."""
-    if json_bytes > MAX_JSON_BYTES or type(body) is not bytes:
-        return None
-    if any(type(tensor.data) is not memoryview or tensor.parameters for tensor in request.inputs):
-        return None
-    if not all(map(_is_flat, (request.parameters, *(output.parameters for output in request.outputs)))):
+    if json_bytes > MAX_JSON_BYTES or type(body) is not bytes or not is_plain(request):
         return None
     if request.id is None:
         return KnownHead(request, body, json_bytes, None)
     place = _place_of_id(body[:json_bytes], request.id)
     return None if place is None else KnownHead(request, body, json_bytes, place)
+
+
+def is_plain(request: InferRequest) -> bool:
+    """Whether its tensors are raw numbers, and nothing but them differs between requests with the same bytes before them."""
+    return all(
+        type(tensor.data) is memoryview and not tensor.parameters for tensor in request.inputs
+    ) and all(map(_is_flat, (request.parameters, *(output.parameters for output in request.outputs))))
+
+
+def is_plain_text(text: bytes) -> bool:
+    """Whether an id is ASCII that needs no escapes."""
+    return _PLAIN_TEXT(text) is not None
 
 
 def _place_of_id(head: bytes, request_id: str) -> int | None:
@@ -91,7 +101,7 @@ def _place_of_id(head: bytes, request_id: str) -> int | None:
         return None
     place = found.end()
     text = request_id.encode()
-    return place if _PLAIN_TEXT(text) and head.startswith(text + b'"', place) else None
+    return place if is_plain_text(text) and head.startswith(text + b'"', place) else None
 
 
 def _is_flat(parameters: Mapping[str, Any]) -> bool:

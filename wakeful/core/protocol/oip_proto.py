@@ -173,14 +173,14 @@ def _take_raw(view: memoryview) -> tuple[bytes, list[memoryview]]:
     total = len(view)
     while position < total:
         began = position
-        tag, position = _varint(view, position)
+        tag, position = read_varint(view, position)
         match tag & 7:
             case 0:
-                _, position = _varint(view, position)
+                _, position = read_varint(view, position)
             case 1:
                 position += 8
             case 2:
-                size, position = _varint(view, position)
+                size, position = read_varint(view, position)
                 position += size
             case 5:
                 position += 4
@@ -205,7 +205,7 @@ def _take_raw(view: memoryview) -> tuple[bytes, list[memoryview]]:
     return b"".join(rest), raw
 
 
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
+def read_varint(view: memoryview | bytes, position: int) -> tuple[int, int]:
     """The variable-length integer at ``position``, and where it ends."""
     value = shift = 0
     for place in range(position, min(position + 10, len(view))):
