@@ -44,11 +44,11 @@ SEQUENTIAL = 1
 class Evaluator:
     """The first model of ``path`` that JPMML can compute, which calls ``functions`` (name -> line) of PMML's own.
 
-    Raises ``LoadError`` for anything else.
+    Raises ``LoadError`` for anything else. Java runs already, with ``max_heap_mb``.
     """
 
     def __init__(self, path: Path, functions: Mapping[str, int], max_heap_mb: int) -> None:
-        machine.start(max_heap_mb)
+        self._max_heap_mb = max_heap_mb
         self._helper = machine.java_class("org.jpmml.evaluator.python.PythonEvaluatorUtil")
         try:
             builder = machine.java_class("org.jpmml.evaluator.LoadingModelEvaluatorBuilder")()
@@ -96,7 +96,9 @@ class Evaluator:
         except jpype.JException as error:
             if (text := _no_memory(error)) is not None:
                 raise FailureError(
-                    FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S
+                    FailureKind.UNAVAILABLE,
+                    f"the model found no memory: {text} (--max_heap_mb={self._max_heap_mb}); ask for fewer or smaller rows at once",
+                    MEMORY_RETRY_S,
                 ) from error
             raise RuntimeError(f"JPMML fails: {_sentence(error)}") from error
         found = _Plain(io.BytesIO(raw)).load()

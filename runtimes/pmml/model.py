@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes import model_file
-from runtimes.pmml import document, rows
+from runtimes.pmml import document, machine, rows
 from runtimes.pmml.evaluator import Evaluator
 from runtimes.pmml.rows import Answers
 from wakeful.core.protocol import v1
@@ -42,7 +42,10 @@ class PmmlModel(Model):
     def load(self) -> None:
         path = model_file.find(self._model_dir, ACCEPTED)
         with model_file.reading(path, "JPMML"):
-            evaluator = Evaluator(path, document.check(path), self._max_heap_mb)
+            functions = document.check(path)
+        machine.start(self._max_heap_mb)
+        with model_file.reading(path, "JPMML"):
+            evaluator = Evaluator(path, functions, self._max_heap_mb)
         if not evaluator.inputs:
             raise LoadError(f"{path.name} has no active field: there is nothing that a request could say")
         self._evaluator = evaluator

@@ -13,6 +13,7 @@ import joblib
 import pytest
 from image_box import Unpacked, of_this_run
 from image_server import post, run, serving
+from pmml_documents import REGRESSION
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression
 
@@ -95,6 +96,19 @@ def test_explainer_without_torch_says_so(unpacked: Mapping[str, Unpacked], tmp_p
     done = run(unpacked["explainer"].command(*words, mnt=tmp_path))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "captum" in done.stderr and "not installed" in done.stderr
+
+
+@pytest.mark.parametrize("image", of_this_run(["pmml"]))
+def test_pmml_answers_from_a_root_that_nobody_may_write_to(
+    unpacked: Mapping[str, Unpacked], tmp_path: Path, image: str
+) -> None:
+    (tmp_path / "model.pmml").write_text(REGRESSION)
+    tmp_path.chmod(0o755)
+    with serving(unpacked[image], tmp_path, "--model_dir=/mnt") as url:
+        answer = post(
+            url + "/v1/models/m:predict", {"instances": [[1, 2, "house"], {"area": 1, "kind": "flat"}]}
+        )
+    assert answer == {"predictions": [{"price": 19.0}, {"price": 12.0}]}
 
 
 @pytest.mark.parametrize("image", of_this_run(["torch"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -82,6 +83,31 @@ def test_a_document_that_is_too_large_for_the_heap_is_told(tmp_path: Path) -> No
     folder = placed(tmp_path / "m", forest(60000))
     words = last_words(folder, tmp_path / "log", "--max_heap_mb=12")
     assert "model.pmml needs more than --max_heap_mb=12 of memory in Java" in words
+
+
+def test_a_request_that_is_too_large_for_the_heap_is_503_and_the_server_goes_on(tmp_path: Path) -> None:
+    with serving(placed(tmp_path / "m", TREE), tmp_path / "log", "--max_heap_mb=24") as (base, _):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            predicted(base, [500, 20, "x" * 40_000_000])
+        assert caught.value.code == 503
+        with caught.value as answer:
+            assert b"Java heap space (--max_heap_mb=24); ask for fewer or smaller rows" in answer.read()
+        assert predicted(base, [500, 20, "Rome"])
+
+
+def test_too_little_heap_is_told(tmp_path: Path) -> None:
+    words = last_words(placed(tmp_path / "m", TREE), tmp_path / "log", "--max_heap_mb=3")
+    assert words == "--max_heap_mb=3 is less than the 8 that Java needs to start"
+
+
+def test_where_java_ends_the_process_the_termination_message_says_why(tmp_path: Path) -> None:
+    folder, said = placed(tmp_path / "m", TREE), tmp_path / "termination"
+    said.touch()
+    with process(
+        folder, tmp_path / "log", "--max_heap_mb=99999999", WAKEFUL_TERMINATION_LOG=str(said)
+    ) as running:
+        assert running.wait(60) == 1
+    assert said.read_text() == "Java ended while it started: is there memory for --max_heap_mb=99999999?"
 
 
 def test_a_deep_tree_is_computed(tmp_path: Path) -> None:
