@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
@@ -69,12 +71,17 @@ def _failure(who: str, tensor: Tensor, text: str) -> FailureError:
 
 def _shape(given: Any) -> tuple[int, ...] | None:
     """``given`` as a shape, itself where it is one; None for what is none."""
+    if type(given) is tuple:
+        for size in given:
+            if type(size) is not int or size < 0:
+                break
+        else:
+            return given
     try:
-        if type(given) is not tuple or set(map(type, given)) != {int}:
-            given = tuple(map(operator.index, given))
-        return None if given and min(given) < 0 else given
+        found = tuple(map(operator.index, given))
     except TypeError:
         return None
+    return None if found and min(found) < 0 else found
 
 
 def _of_list(data: list[Any], datatype: str) -> Any:
@@ -110,8 +117,7 @@ def _of_bytes(tensor: Tensor) -> Any:
 
 def _of_object(data: Any, datatype: str) -> Any:
     """Elements of anything that numpy makes an array of."""
-    from wakeful.core.protocol import foreign_arrays  # numpy, for answers that need it
-
+    foreign_arrays = _with_numpy()
     if foreign_arrays.is_settled(data, datatype):
         return data
     try:
@@ -127,6 +133,14 @@ def _of_object(data: Any, datatype: str) -> Any:
                 :300
             ]
         ) from error
+
+
+@cache
+def _with_numpy() -> ModuleType:
+    """What needs numpy, imported by the first answer that needs it."""
+    from wakeful.core.protocol import foreign_arrays
+
+    return foreign_arrays
 
 
 def _texts(values: list[Any]) -> list[str | bytes]:
