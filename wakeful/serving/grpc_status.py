@@ -9,6 +9,7 @@ an error's text held.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from enum import IntEnum
 
@@ -17,7 +18,9 @@ from wakeful.kit.http2 import heads
 
 MESSAGE_CHARACTERS = 2048
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("%")}
-RESERVED = frozenset({"content-type", "content-length", "te", "host", "connection", "transfer-encoding"})
+RESERVED = frozenset(
+    {"content-type", "content-length", "te", "host", "connection", "transfer-encoding", "x-request-id"}
+)
 """What a model's response headers cannot say here."""
 
 
@@ -79,14 +82,26 @@ def failed(error: FailureError, metadata: Mapping[str, str] | None = None) -> by
 
 
 def encode_metadata(metadata: Mapping[str, str]) -> bytes:
-    """Headers that a model gave its answer, as metadata: lower-case names, printable text; what HTTP owns is left out."""
+    """Headers that a model gave its answer, as metadata: lower-case names, printable text, base64 where the name ends so.
+
+    What HTTP owns and the request id, which the call's head has, are left out.
+    """
     fields = []
     for name, value in metadata.items():
-        key = name.lower()
+        key = str(name).lower()
         if key in RESERVED or key.startswith((":", "grpc-")) or not heads.is_name(key):
             continue
-        fields.append((key, "".join(c if " " <= c <= "~" else "?" for c in str(value)).strip()))
+        fields.append((key, _binary(value) if key.endswith("-bin") else _printable(str(value))))
     return heads.encode(fields)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text).strip()
+
+
+def _binary(value: object) -> str:
+    raw = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else str(value).encode()
+    return base64.b64encode(raw).decode()
 
 
 def _percent_encoded(text: str) -> str:

@@ -7,6 +7,8 @@ Invariant: what nobody expected is logged with the request id, and its text stay
 
 from __future__ import annotations
 
+from typing import Any
+
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
@@ -38,6 +40,19 @@ def stamped(reply: Reply, request_id: str) -> Reply:
     """``reply`` with its request id."""
     reply.headers[REQUEST_ID] = request_id
     return reply
+
+
+def tidy(headers: dict[Any, Any]) -> None:
+    """Make text of what model code put among its answer's headers, and leave out a request id, which is the server's."""
+    odd = [
+        name
+        for name, value in headers.items()
+        if type(name) is not str or type(value) is not str or name.lower() == "x-request-id"
+    ]
+    for name in odd:
+        value, text = headers.pop(name), str(name)
+        if text.lower() != "x-request-id":
+            headers[text] = str(value)
 
 
 def json(status: int, body: object, headers: dict[str, str] | None = None) -> Reply:

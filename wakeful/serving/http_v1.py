@@ -16,7 +16,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import cloudevents, oip, problem, v1
-from wakeful.serving import http_events, http_v2, streams, translation
+from wakeful.serving import http_events, http_replies, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
@@ -64,6 +64,7 @@ class V1Edge:
         """The reply of a model's answer to a V1 request. Raises ``FailureError``."""
         headers = context.response_headers
         if headers:
+            http_replies.tidy(headers)
             for given in [name for name in headers if name.lower() == "content-type"]:
                 headers["Content-Type"] = headers.pop(given)  # whatever case the model's code wrote it in
         if type(result) is not dict:

@@ -17,7 +17,7 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, oip_binary, oip_known, oip_outputs, v1
 from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.core.protocol.oip_shares import Share
-from wakeful.serving import ids, translation
+from wakeful.serving import http_replies, ids, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context, Model
 from wakeful.serving.registry import Entry
@@ -99,6 +99,7 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
     """The HTTP answer to ``/v2/models/{m}/infer``."""
     headers = context.response_headers
     if headers:
+        http_replies.tidy(headers)
         for given in [name for name in headers if name.lower() in ("content-type", BINARY_HEADER)]:
             del headers[given]
     if type(result) is Share and (quick := _of_share(request, headers, result)) is not None:

@@ -280,7 +280,7 @@ class Http1(Wire):
         length = b"" if status in BODYLESS else b"Content-Length: %d\r\n" % size
         try:
             head = heads.render(status, reply.headers, b"%b%b%b\r\n" % (length, shared.date, turn.connection))
-        except FailureError as error:
+        except Exception as error:  # whatever is wrong with it, the client hears of it
             self._write(turn, shared.handler.failed(turn.request, error))
             return
         if not length or (turn.request is not None and turn.request.method == "HEAD"):
