@@ -67,7 +67,6 @@ class Whole:
         tensor, shape = self.tensor_of(self.array), self.array.shape
         flat, datatype = tensor.data, tensor.datatype
         self.output_name, self._datatype, self._flat = tensor.name, datatype, flat
-        self._is_plain = datatype not in BINARY_ONLY and arrays.is_plain(datatype, flat)
         self._width = flat.shape[0] // shape[0] if shape[0] else 0
         more = b"".join(b",%d" % size for size in shape[1:])
         name = dump(tensor.name)
@@ -82,6 +81,8 @@ class Whole:
                 % (dump(self.model_name), name),
                 b'%b],"datatype":%b,"parameters":{"binary_data_size":' % (more, dump(datatype)),
             )
+        # last: another thread may look
+        self._is_plain = datatype not in BINARY_ONLY and arrays.is_plain(datatype, flat)
 
     def as_binary(self, start: int, end: int, answer_id: str) -> Framed | None:
         """The answer of rows ``start`` to ``end``, its output in binary form; None where ``array`` is no plain numbers."""
