@@ -55,3 +55,11 @@ def test_numbers_of_every_size() -> None:
         for digits in ("1", "9.5", "1.2345678901234567"):
             text = oip.dump({"predictions": [float(f"{digits}e{exponent}")]})
             assert spaced(text) == json.dumps(orjson.loads(text)).encode()
+
+
+def test_every_character() -> None:
+    """Python writes DEL as an escape, orjson does not."""
+    for code in range(0x180):
+        for value in (chr(code), {f"a{chr(code)}": [1, f",{chr(code)}:"]}):
+            text = oip.dump(value)
+            assert spaced(text) == json.dumps(orjson.loads(text)).encode()

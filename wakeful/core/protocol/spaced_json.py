@@ -17,7 +17,7 @@ import orjson
 
 def spaced(text: bytes) -> bytes:
     """Compact JSON written by orjson as Python's ``json.dumps`` would have written it."""
-    if not text.isascii() or b"\\" in text:
+    if not text.isascii() or b"\\" in text or b"\x7f" in text:
         return _again(text)
     parts = text.split(b'"')  # no quote is escaped: every second part is within quotes
     outside = parts[::2]
