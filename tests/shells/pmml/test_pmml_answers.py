@@ -6,11 +6,14 @@ import asyncio
 import http.client
 import json
 import math
+import re
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pmml_documents import CLUSTERS, IRIS, REGRESSION, TREE
 from pmml_server import needs_java, placed, serving
@@ -49,6 +52,11 @@ def asked(base: str, path: str, body: object) -> tuple[int, Any]:
         answer = json.loads(response.read())
     connection.close()
     return response.status, answer
+
+
+def asked_text(base: str, path: str) -> str:
+    with urllib.request.urlopen(base + path, timeout=30) as response:
+        return str(response.read().decode())
 
 
 def predictions(base: str, *rows: object) -> list[Any]:
@@ -136,6 +144,14 @@ def test_v2_takes_a_tensor_a_field_or_one_matrix(bases: dict[str, str]) -> None:
     assert by_field["verdict"] == ("BYTES", [2], ["refuse", "grant"])
     matrix = tensor("any", "BYTES", ["500", "20", "Rome", "2000", "40", "Oslo"], 2, 3)
     assert infer(bases["tree"], matrix, outputs=[{"name": "p_yes"}]) == {"p_yes": wanted}
+
+
+async def test_grpc_answers_the_same(bases: dict[str, str]) -> None:
+    inputs = {"city": np.array(["Rome", "Oslo"], dtype=object), "income": np.array([500.0, np.nan])}
+    async with AsyncInferenceClient(bases["tree"].replace("http://", "grpc://")) as client:
+        answer = await client.infer("m", inputs, outputs=["p_yes", "verdict"])
+    assert answer["p_yes"].tolist() == [0.1, 0.9]
+    assert list(answer["verdict"]) == [b"refuse", b"grant"]
 
 
 def test_metadata_is_the_documents(bases: dict[str, str]) -> None:
@@ -252,6 +268,10 @@ async def test_requests_at_once_get_their_own_answers_and_errors(bases: dict[str
                 return str(error)
 
         answers = await asyncio.gather(*[one(floor) for floor in range(60)])
+    metrics = await asyncio.to_thread(asked_text, bases["regression"], "/metrics")
+    batches = re.findall(r'^wakeful_serving_batch_rows_bucket\{.*le="1.0".*\} (\S+)$', metrics, re.MULTILINE)
+    total = re.findall(r"^wakeful_serving_batch_rows_count\{.*\} (\S+)$", metrics, re.MULTILINE)
+    assert float(total[0]) > float(batches[0])  # some had more rows than one
     for floor, answer in enumerate(answers):
         if floor % 7 == 3:
             assert "boat" in answer

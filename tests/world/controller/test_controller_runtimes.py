@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import yaml
 from controller_world import World, isvc
 
@@ -23,3 +24,18 @@ async def test_vllm_gets_more_shared_memory_than_a_container_has_by_itself() -> 
     (mount,) = (mount for mount in container["volumeMounts"] if mount["mountPath"] == "/dev/shm")
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mount["name"]]["emptyDir"] == {"medium": "Memory"}
+
+
+@pytest.mark.parametrize("version", [None, "3", "4"])
+async def test_pmml_has_a_runtime_in_every_version_of_kserves(version: str | None) -> None:
+    obj = isvc()
+    obj["spec"]["predictor"]["model"]["modelFormat"] = {"name": "pmml"} | (
+        {"version": version} if version else {}
+    )
+    runtimes = [yaml.safe_load(path.read_text()) for path in RUNTIMES.glob("*server.yaml")]
+    for runtime in runtimes:
+        runtime["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    state = World(isvc=obj, runtimes=runtimes)
+    await state.reconcile()
+    (pod,) = (item["spec"]["template"]["spec"] for key, item in state.objects.items() if key[0] == "ksvc")
+    assert pod["containers"][0]["image"] == "wakeful/pmml:0.1.0"
