@@ -8,6 +8,7 @@ themselves). Invariant: wrapping copies no data; wrong data is a ``FailureError`
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -73,6 +74,14 @@ class _Tensor:
     @data.setter
     def data(self, data: Any) -> None:
         self.tensor.data, self._is_binary = data, False
+
+    def set_raw(self, content: bytes) -> None:
+        """Take the elements in binary form, as gRPC's ``raw_input_contents`` has them. Raises ``InvalidError``."""
+        view, needed = memoryview(content), self.tensor.size * oip.ELEMENT_BYTES[self.datatype]
+        if self.datatype != "BYTES" and len(view) != needed:
+            raise InvalidError(f"{self.name}: shape {self.shape} takes {needed} bytes, not {len(view)}")
+        self.tensor.data = oip_binary.split_bytes(self.tensor, view) if self.datatype == "BYTES" else view
+        self._is_binary = True
 
     def as_numpy(self) -> NDArray[Any]:
         """The array. Raises ``FailureError`` (invalid) where data, datatype and shape do not go together."""
@@ -150,6 +159,17 @@ class RequestedOutput:
         return self.parameters.get("binary_data")
 
 
+def _take_raw(tensors: Sequence[_Tensor], given: dict[str, Any], name: str) -> None:
+    """Give each tensor its elements in binary form, where ``name`` has them. Raises ``InvalidError``, ``TypeError``."""
+    raw = given.pop(name, None)
+    if given:
+        raise TypeError(f"unexpected keyword argument {next(iter(given))!r}")
+    if raw and len(raw) != len(tensors):
+        raise InvalidError(f"{name} has {len(raw)} elements for {len(tensors)} tensors")
+    for tensor, content in zip(tensors, raw or (), strict=False):
+        tensor.set_raw(content)
+
+
 class InferRequest:
     """A V2 request as KServe's models see it."""
 
@@ -162,7 +182,9 @@ class InferRequest:
         request_outputs: list[RequestedOutput] | None = None,
         from_grpc: bool = False,
         model_version: str | None = None,
+        **grpc: Any,
     ) -> None:
+        """``grpc``: KServe's ``raw_inputs`` (bytes, one an input)."""
         self.model_name = model_name
         self.inputs = infer_inputs
         self.id = request_id
@@ -170,6 +192,7 @@ class InferRequest:
         self.request_outputs = request_outputs
         self.from_grpc = from_grpc
         self.model_version = model_version
+        _take_raw(infer_inputs, grpc, "raw_inputs")
 
     def get_input_by_name(self, name: str) -> InferInput | None:
         """The input of that name, or None."""
@@ -206,7 +229,9 @@ class InferResponse:
         parameters: dict[str, Any] | None = None,
         use_binary_outputs: bool = False,
         requested_outputs: list[RequestedOutput] | None = None,
+        **grpc: Any,
     ) -> None:
+        """``grpc``: KServe's ``from_grpc`` and ``raw_outputs`` (bytes, one an output)."""
         self.id = response_id
         self.model_name = model_name
         self.outputs = infer_outputs
@@ -214,6 +239,8 @@ class InferResponse:
         self.parameters = parameters
         self.use_binary_outputs = use_binary_outputs
         self.requested_outputs = requested_outputs
+        self.from_grpc = bool(grpc.pop("from_grpc", False))
+        _take_raw(infer_outputs, grpc, "raw_outputs")
 
     def get_output_by_name(self, name: str) -> InferOutput | None:
         """The output of that name, or None."""

@@ -52,9 +52,13 @@ class Model:
     def __init__(
         self,
         name: str,
-        predictor_config: PredictorConfig | None = None,
+        predictor_config: PredictorConfig | bool | None = None,
         return_response_headers: bool = False,
     ) -> None:
+        """KServe 0.21 has ``return_response_headers`` second, older ones ``predictor_config``: both are understood."""
+        if isinstance(predictor_config, bool):
+            return_response_headers = predictor_config
+            predictor_config = None
         self.name = name
         self.ready = False
         self.required_response_headers = return_response_headers
@@ -87,6 +91,10 @@ class Model:
     def get_output_types(self) -> list[dict[str, Any]]:
         """The tensors the model gives, for V2 metadata."""
         return []
+
+    def validate(self, payload: Any) -> Any:
+        """What ``preprocess`` gave, or raise ``InvalidInput``; before ``predict`` and ``explain``."""
+        return payload
 
     def preprocess(self, payload: Any, headers: Any = None) -> Any:
         """Turn the request into what ``predict`` takes."""
@@ -122,8 +130,9 @@ class Served(serving_model.Model):
         self._has_loaded = False
         stages = vars(self)
         stages["preprocess"] = _stage(inner, "preprocess", self._received, None)
-        stages["predict"] = _stage(inner, "predict", None, None)
-        stages["explain"] = _stage(inner, "explain", None, None)
+        validated = None if type(inner).validate is Model.validate else self._validated
+        stages["predict"] = _stage(inner, "predict", validated, None)
+        stages["explain"] = _stage(inner, "explain", validated, None)
         stages["postprocess"] = _stage(inner, "postprocess", None, _sent)
 
     def load(self) -> Any:
@@ -159,6 +168,9 @@ class Served(serving_model.Model):
 
     def outputs(self) -> list[TensorSpec]:
         return [_spec(item) for item in self.inner.get_output_types()]
+
+    def _validated(self, payload: Any, _context: Context) -> Any:
+        return self.inner.validate(payload)
 
     def _received(self, payload: Any, context: Context) -> Any:
         if isinstance(payload, oip.InferRequest):
@@ -196,8 +208,8 @@ def _stage(
     if inspect.iscoroutinefunction(method):
 
         async def call_async(payload: Any, context: Context) -> Any:
-            given, extra = arguments(payload, context)
             try:
+                given, extra = arguments(payload, context)
                 result = await method(*given, **extra)
             except Exception as error:
                 raise _with_status(error) from error
@@ -206,8 +218,8 @@ def _stage(
         return call_async
 
     def call(payload: Any, context: Context) -> Any:
-        given, extra = arguments(payload, context)
         try:
+            given, extra = arguments(payload, context)
             result = method(*given, **extra)
         except Exception as error:
             raise _with_status(error) from error

@@ -22,7 +22,7 @@ import orjson
 import pytest
 from waiting_rig import until_blocking
 
-from wakeful import InferenceClient, UpstreamError
+from wakeful import FailureError, InferenceClient, UpstreamError, kserve
 
 SCRIPTS = Path(__file__).parent / "kserve_scripts"
 ROOT = Path(__file__).resolve().parents[3]
@@ -125,6 +125,9 @@ def test_errors(chain: tuple[str, str]) -> None:
         with pytest.raises(UpstreamError, match="the input rows is missing") as caught:
             client.infer("m", {"other": np.array([[1.0]], dtype=np.float32)})
         assert caught.value.status == 400
+        with pytest.raises(UpstreamError, match="it is not valid") as caught:
+            client.predict("m", {"instances": ["validate"]})
+        assert caught.value.status == 400
         with pytest.raises(UpstreamError, match="it exploded") as caught:
             client.predict("m", {"instances": ["explode"]})
         assert caught.value.status == 500
@@ -175,3 +178,19 @@ def test_fastapi_exceptions_keep_their_status() -> None:
     kept = _with_status(HTTPException(418, "a teapot"))
     assert isinstance(kept, UpstreamError)
     assert (kept.status, str(kept)) == (418, "a teapot")
+
+
+def test_tensors_may_be_given_in_binary_form() -> None:
+    def inputs() -> list[Any]:
+        return [kserve.InferInput("a", [2], "INT32"), kserve.InferInput("b", [1], "BYTES")]
+
+    raw = [np.array([1, -2], "<i4").tobytes(), b"\x02\0\0\0hi"]
+    request = kserve.InferRequest("m", inputs(), raw_inputs=raw, from_grpc=True)
+    assert request.inputs[0].as_numpy().tolist() == [1, -2] and request.inputs[1].as_string() == ["hi"]
+    with pytest.raises(FailureError, match=r"a: shape \[2\] takes 8 bytes, not 3"):
+        kserve.InferRequest("m", inputs(), raw_inputs=[b"abc", raw[1]])
+    with pytest.raises(FailureError, match="raw_inputs has 1 elements for 2 tensors"):
+        kserve.InferRequest("m", inputs(), raw_inputs=raw[:1])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'raw_output'"):
+        kserve.InferResponse("1", "m", [], raw_output=raw)
+    assert kserve.InferResponse("1", "m", [], from_grpc=True).from_grpc

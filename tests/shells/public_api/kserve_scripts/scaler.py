@@ -21,7 +21,7 @@ logger = logging.logger
 
 class Scaler(Model):
     def __init__(self, name: str, factor: float):
-        super().__init__(name)
+        super().__init__(name, False)
         self.factor = factor
         self.load()
 
@@ -42,6 +42,11 @@ class Scaler(Model):
             raise InferenceError("it exploded")
         return payload
 
+    def validate(self, payload):
+        if isinstance(payload, dict) and payload["instances"] == ["validate"]:
+            raise InvalidInput("it is not valid")
+        return super().validate(payload)
+
     def predict(self, payload, headers=None):
         if isinstance(payload, InferRequest):
             rows = payload.get_input_by_name("rows").as_numpy()
@@ -51,7 +56,8 @@ class Scaler(Model):
             output.set_data_from_numpy(scaled, binary_data=False)
             texts = [f"row {index}" for index in range(len(rows))]
             labels = InferOutput("labels", [len(rows)], "BYTES", texts)
-            return InferResponse(payload.id or generate_uuid(), self.name, [output, labels])
+            answer_id = payload.id or generate_uuid()
+            return InferResponse(answer_id, self.name, [output, labels], from_grpc=payload.from_grpc)
         rows = np.array(payload["instances"])
         return {"predictions": (rows * self.weights).tolist(), "tenant": headers.get("x-tenant")}
 
