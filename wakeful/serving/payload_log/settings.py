@@ -84,7 +84,7 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         raise SettingsError(f"{PREFIX}URL and {PREFIX}STORE_PATH are both set: a logger has one of them")
     if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
         raise SettingsError(f"{PREFIX}URL is {url[:200]!r}: it takes http://... or https://...")
-    if store and urlsplit(store).scheme not in ("s3", "file"):
+    if store and not _is_store(store):
         raise SettingsError(
             f"{PREFIX}STORE_PATH is {store[:200]!r}: it takes s3://BUCKET/PREFIX or file:///FOLDER"
         )
@@ -104,6 +104,14 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         max_queued=max(1000, 2 * batch_size),
         identity=_identity(environ, asked),
     )
+
+
+def _is_store(text: str) -> bool:
+    """``file://logs/x`` names a host and would be the folder ``/x``: it is none."""
+    parts = urlsplit(text)
+    if parts.scheme == "s3":
+        return bool(parts.netloc)
+    return parts.scheme == "file" and not parts.netloc and len(parts.path) > 1
 
 
 def _identity(environ: Mapping[str, str], asked: Mapping[str, str]) -> Identity:
