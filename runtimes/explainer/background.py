@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wakeful.core.errors import InvalidError
 from wakeful.serving.model import LoadError
 
 FILES = ("background.csv", "background.npy")
@@ -24,6 +25,18 @@ class Background:
 
     rows: NDArray[np.float64]
     names: tuple[str, ...]
+
+    def in_order(self, rows: list[Any]) -> list[Any]:
+        """``rows`` with the values of objects in the order of the columns. Raises ``InvalidError`` for other names."""
+        if dict not in map(type, rows):
+            return rows
+        for place, row in enumerate(rows):
+            if type(row) is not dict or row.keys() != set(self.names):
+                columns = ", ".join(self.names)[:300]
+                raise InvalidError(
+                    f"instances[{place}] is not an object of the background's columns {columns}"
+                )
+        return [[row[name] for name in self.names] for row in rows]
 
     def evenly(self, count: int) -> NDArray[np.float64]:
         """``count`` rows (or all, where there are fewer), from everywhere in the file."""

@@ -85,12 +85,14 @@ class TabularExplainer(Model):
             raise InvalidError(
                 f"{len(rows)} rows: one request may ask for the explanation of at most {limit}"
             )
-        try:
-            matrix = np.array(rows, dtype=np.float64)
-        except (ValueError, TypeError) as error:
-            raise InvalidError('"instances" takes rows of numbers of equal length') from error
         known = self._background
         assert known is not None
+        try:
+            matrix = np.array(known.in_order(rows), dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise InvalidError(
+                '"instances" takes rows of numbers of equal length, or objects by column name'
+            ) from error
         if matrix.ndim != 2 or matrix.shape[1] != known.rows.shape[1]:
             raise InvalidError(
                 f'"instances" has shape {list(matrix.shape)}: the background has {known.rows.shape[1]} columns'

@@ -11,7 +11,7 @@ import pytest
 from runtimes.explainer import background, methods
 from runtimes.explainer.model import TabularExplainer, _are_numbers, _Asking
 from runtimes.explainer.settings import ExplainerSettings
-from wakeful import Context, FailureError, LoadError
+from wakeful import Context, FailureError, InvalidError, LoadError
 
 
 def test_a_csv_has_names_and_numbers(tmp_path: Path) -> None:
@@ -20,6 +20,18 @@ def test_a_csv_has_names_and_numbers(tmp_path: Path) -> None:
     assert found.names == ("a", "b")
     assert found.evenly(2).tolist() == [[1, 2], [5, 6]]
     assert found.evenly(9).tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_rows_by_column_name_are_put_in_order(tmp_path: Path) -> None:
+    (tmp_path / "background.csv").write_text("a,b\n1,2\n3,4\n")
+    found = background.load(tmp_path)
+    assert found.in_order([{"b": 2, "a": 1}, {"a": 3, "b": 4}]) == [[1, 2], [3, 4]]
+    assert found.in_order([[1, 2]]) == [[1, 2]]
+    for row in ({"a": 1}, {"a": 1, "b": 2, "c": 3}, [1, 2]):
+        with pytest.raises(
+            InvalidError, match=r"instances\[1\] is not an object of the background's columns a, b"
+        ):
+            found.in_order([{"a": 1, "b": 2}, row])
 
 
 def test_a_matrix_names_its_columns_by_place(tmp_path: Path) -> None:
