@@ -37,6 +37,19 @@ DOCUMENTS_FAULT = {
     "NotImplementedException",
 }
 """Of JPMML's exceptions while it computes, those that no row could help; the others are about values."""
+FEATURES = dict.fromkeys(
+    (
+        "probability",
+        "confidence",
+        "affinity",
+        "entityAffinity",
+        "clusterAffinity",
+        "standardError",
+        "residual",
+    ),
+    "double",
+)
+"""The types of result features that are numbers (PMML, Output)."""
 MEMORY_RETRY_S = 5.0
 SEQUENTIAL = 1
 
@@ -56,9 +69,9 @@ class Evaluator:
             self._java = builder.build()
             self._java.verify()  # the document's own examples, where it has any
             self.inputs = [_field(field) for field in self._java.getInputFields()]
-            self.results = [
-                _field(field) for field in [*self._java.getTargetFields(), *self._java.getOutputFields()]
-            ]
+            targets = [_field(field) for field in self._java.getTargetFields()]
+            outputs = [_output(field, targets) for field in self._java.getOutputFields()]
+            self.results = list({field.name: field for field in [*targets, *outputs]}.values())
         except jpype.JException as error:
             if (text := _no_memory(error)) is not None:
                 raise LoadError(
@@ -123,6 +136,15 @@ def _field(field: Any) -> Field:
     return Field(UNNAMED if name is None else str(name), str(field.getDataType().value()))
 
 
+def _output(field: Any, targets: Sequence[Field]) -> Field:
+    """An ``OutputField``; where it does not name its type, what its feature gives."""
+    if field.getDataType() is not None:
+        return _field(field)
+    feature = str(field.getField().getResultFeature().value())
+    kind = targets[0].kind if feature == "predictedValue" and targets else FEATURES.get(feature, "string")
+    return Field(str(field.getName()), kind)
+
+
 def _no_memory(error: Any) -> str | None:
     """Java's words where it ran out of memory, and only then."""
     is_memory = isinstance(error, machine.java_class("java.lang.OutOfMemoryError"))
@@ -141,8 +163,6 @@ def _sentence(error: Any) -> str:
 def _row_error(text: str) -> RowError:
     """``org.jpmml.evaluator.ValueCheckException: Field ...`` without Java's class, and what the class says of the fault."""
     name, _, rest = text.partition(": ")
-    if not rest or " " in name:
-        name, rest = "", text
     package, _, kind = name.rpartition(".")
     is_documents = package != "org.jpmml.evaluator" or kind in DOCUMENTS_FAULT
-    return RowError(" ".join(rest.split())[:300], is_documents)
+    return RowError(" ".join((rest or kind).split())[:300], is_documents)

@@ -92,7 +92,10 @@ class PmmlModel(Model):
         """``answers`` in the form of the request's protocol. Raises ``FailureError`` for a row without one."""
         evaluator = self._evaluator
         assert evaluator is not None
-        return rows.rendered(isinstance(payload, InferRequest), answers, evaluator.results)
+        if not isinstance(payload, InferRequest):
+            return rows.as_objects(answers, evaluator.results)
+        wanted = {output.name for output in payload.outputs}
+        return rows.as_tensors(answers, evaluator.results, wanted)
 
 
 class RowBatching:

@@ -1,7 +1,7 @@
 """Requests as columns of values for a PMML document's fields, and its answers in the form of the request.
 
-Called by ``model`` and ``evaluator``. V1: rows as lists in the order of the active fields, or as objects by field name; V2: a tensor a field, or
-one matrix of all of them. A field that is not there is a missing value, as null is: the document says what that means.
+Called by ``model`` and ``evaluator``. V1: rows as lists in the order of the active fields, or as objects by field name;
+V2: a tensor a field, or one matrix of all of them. A field that is not there is a missing value, as null is: the document says what that means.
 What a value must be is the document's too (JPMML checks it); only shapes and names are checked here.
 
 Invariant: every column has the same number of values, plain ones or None.
@@ -10,6 +10,7 @@ Invariant: every column has the same number of values, plain ones or None.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +88,9 @@ def of_request(request: InferRequest, names: Sequence[str]) -> Columns:
     """Columns of V2 tensors. Raises ``InvalidError``."""
     tensors = request.inputs
     first = tensors[0]
-    if len(tensors) == 1 and (
-        first.name not in names or (len(first.shape) == 2 and first.shape[1] == len(names))
-    ):
-        if len(first.shape) != 2 or first.shape[1] != len(names):
+    is_matrix = len(first.shape) == 2 and first.shape[1] == len(names)
+    if len(tensors) == 1 and (first.name not in names or is_matrix):
+        if not is_matrix:
             raise InvalidError(
                 f"input {shown(first.name)} has shape {list(first.shape)}: as one matrix the model takes [rows, {len(names)}]; "
                 f"{_takes(names)}"
@@ -113,25 +113,33 @@ def of_request(request: InferRequest, names: Sequence[str]) -> Columns:
     return [given.get(name, missing) for name in names]
 
 
-def rendered(is_tensors: bool, answers: Answers, fields: Sequence[Field]) -> Any:
-    """The answer: V1's objects by result field, or a V2 tensor a result field.
+def as_objects(answers: Answers, fields: Sequence[Field]) -> dict[str, Any]:
+    """V1's answer: an object of the result fields a row. Raises ``FailureError`` for the first row without an answer."""
+    _check(answers, "instances[{}]")
+    names = [field.name for field in fields]
+    return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*answers.columns, strict=True)]}
+
+
+def as_tensors(answers: Answers, fields: Sequence[Field], wanted: AbstractSet[str]) -> InferResponse:
+    """V2's answer: a tensor a result field, of those ``wanted`` (all, where there are none or an unknown one).
 
     Raises ``FailureError`` for the first row without an answer.
     """
+    _check(answers, "row {}")
+    if not wanted or not wanted <= {field.name for field in fields}:
+        wanted = {field.name for field in fields}
+    columns = zip(fields, answers.columns, strict=True)
+    return InferResponse([_tensor(field, values) for field, values in columns if field.name in wanted])
+
+
+def _check(answers: Answers, where: str) -> None:
     for place, error in enumerate(answers.errors):
-        if error is not None:
-            where = f"row {place}" if is_tensors else f"instances[{place}]"
-            if error.is_documents:
-                raise FailureError(
-                    FailureKind.INTERNAL, f"{where}: the PMML document is at fault: {error.text}"
-                )
-            raise InvalidError(f"{where}: {error.text}")
-    if is_tensors:
-        return InferResponse(
-            [_tensor(field, values) for field, values in zip(fields, answers.columns, strict=True)]
-        )
-    names = [field.name for field in fields]
-    return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*answers.columns, strict=True)]}
+        if error is None:
+            continue
+        if error.is_documents:
+            text = f"{where.format(place)}: the PMML document is at fault: {error.text}"
+            raise FailureError(FailureKind.INTERNAL, text)
+        raise InvalidError(f"{where.format(place)}: {error.text}")
 
 
 def _takes(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ ENVIRONMENT = Path(os.environ.get("WAKEFUL_PMML_ENV") or ROOT / ".venv-pmml")
 needs_java = pytest.mark.skipif(
     not ENVIRONMENT.is_dir() and "jpype" not in sys.modules, reason="hack/pmml-env --prepare was not run"
 )
-START_LIMIT_S = 60
+START_LIMIT_S = 120
 
 
 def command(folder: Path, *flags: str) -> list[str]:

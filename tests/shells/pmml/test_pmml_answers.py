@@ -20,7 +20,7 @@ from pmml_server import needs_java, placed, serving
 
 from wakeful import AsyncInferenceClient
 
-pytestmark = [needs_java, pytest.mark.timeout(120)]
+pytestmark = [needs_java, pytest.mark.timeout(300)]
 DOCUMENTS = {"tree": TREE, "regression": REGRESSION, "iris": IRIS, "clusters": CLUSTERS}
 POOR = {
     "loan": "no",
@@ -285,3 +285,27 @@ def test_a_document_at_fault_is_500_and_names_it(tmp_path: Path) -> None:
         status, answer = asked(base, "/v1/models/m:predict", {"instances": [[500, 20, "Rome"]]})
     assert status == 500
     assert answer["error"] == 'instances[0]: the PMML document is at fault: Field "p_nil" is not defined'
+
+
+def test_output_fields_without_a_type_and_with_the_targets_name(tmp_path: Path) -> None:
+    """A type is a must since PMML 4.3 only; what the feature gives is one."""
+    text = TREE
+    for name, kind in (("decided", "string"), ("p_yes", "double"), ("node", "string")):
+        optype = "continuous" if kind == "double" else "categorical"
+        text = text.replace(f'name="{name}" optype="{optype}" dataType="{kind}"', f'name="{name}"')
+    text = text.replace('<OutputField name="decided"', '<OutputField name="loan"')
+    with serving(placed(tmp_path / "m", text), tmp_path / "log") as (base, _):
+        metadata = asked(base, "/v2/models/m", None)[1]["outputs"]
+        outputs = infer(base, tensor("income", "FP64", [500.0]))
+    assert {it["name"]: it["datatype"] for it in metadata} == {name: it[0] for name, it in outputs.items()}
+    assert outputs["loan"] == ("BYTES", [1], ["no"]) and outputs["node"] == ("BYTES", [1], ["poor"])
+    assert outputs["p_yes"] == ("FP64", [1], [0.1])
+
+
+def test_a_missing_text_that_is_not_asked_for_is_no_error(bases: dict[str, str]) -> None:
+    inputs = [tensor("x", "FP32", [9]), tensor("when", "BYTES", ["2000-01-03"])]
+    assert infer(bases["clusters"], *inputs, outputs=[{"name": "yr"}]) == {"yr": ("INT64", [1], [2])}
+    status, answer = asked(
+        bases["clusters"], "/v2/models/m/infer", {"inputs": inputs, "outputs": [{"name": "none"}]}
+    )
+    assert status == 400, answer

@@ -14,6 +14,9 @@ from runtimes.pmml import document, places
 from wakeful.serving.model import LoadError
 
 
+pytestmark = pytest.mark.timeout(300)
+
+
 def refused(folder: Path, text: str | bytes) -> str:
     path = folder / "model.pmml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())

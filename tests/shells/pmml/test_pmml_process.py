@@ -14,7 +14,7 @@ from pmml_documents import REGRESSION, TREE
 from pmml_server import last_words, needs_java, placed, process, serving
 from waiting_rig import until_blocking
 
-pytestmark = [needs_java, pytest.mark.timeout(120)]
+pytestmark = [needs_java, pytest.mark.timeout(300)]
 
 
 def children_of(pid: int) -> list[str]:
