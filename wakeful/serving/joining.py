@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from wakeful.core.protocol import v1
+from wakeful.core.protocol import oip_outputs, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
 from wakeful.serving.model import Context
 from wakeful.serving.parts import Part
@@ -177,7 +177,8 @@ def _tensors_shared_out(parts: Sequence[Part], response: InferResponse, rows: in
     from wakeful.core.protocol import arrays
 
     whole = []
-    for tensor in response.outputs:
+    for output in response.outputs:
+        tensor = oip_outputs.settled(output)
         if tensor.shape[:1] != (rows,):
             raise TypeError(f"output {tensor.name} has shape {list(tensor.shape)}, for {rows} rows")
         # BF16 stays the bits it is; everything else becomes an array of its shape, to be cut in rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from wakeful.core.protocol.oip_messages import message
-from wakeful.serving import InferRequest, InferResponse, Model, Tensor
+from wakeful.serving import InferRequest, InferResponse, Model, Tensor, to_array
+from wakeful.serving.parts import Joining
 from wakeful.serving.server import Server
 from wakeful.serving.settings import Settings
 
@@ -52,9 +54,9 @@ class Says(Model):
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[int]:
+async def serving(model: Model) -> AsyncIterator[int]:
     server = Server(
-        [Says()], Settings(http_port=0, http_address="127.0.0.1", drain_s=2.0, drain_quiet_s=0.0), {}
+        [model], Settings(http_port=0, http_address="127.0.0.1", drain_s=2.0, drain_quiet_s=0.0), {}
     )
     await server.load()
     await server.listen()
@@ -105,7 +107,7 @@ async def by_grpc(port: int, case: str) -> tuple[Any, str]:
 @pytest.mark.parametrize("case", CASES)
 async def test_every_protocol_says_the_same(case: str) -> None:
     _, datatype, expected = CASES[case]
-    async with running() as port:
+    async with serving(Says()) as port:
         v1, v2, binary = await by_rest(port, case)
         raw, error = await by_grpc(port, case)
     if isinstance(expected, str):
@@ -120,7 +122,7 @@ async def test_every_protocol_says_the_same(case: str) -> None:
 
 
 async def test_an_answer_that_a_model_keeps_is_not_changed() -> None:
-    async with running() as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+    async with serving(Says()) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         ids = []
         for given in ("mine", None):
             tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}
@@ -128,3 +130,35 @@ async def test_an_answer_that_a_model_keeps_is_not_changed() -> None:
             async with session.post("/v2/models/m/infer", json=body) as response:
                 ids.append((await response.json())["id"])
         assert ids[0] == "mine" and ids[1] not in ("mine", None)
+
+
+class Joined(Model):
+    """Answers the rows of several requests at once, in what ``odd`` makes of them."""
+
+    batching = Joining(max_batch_size=8, max_latency_s=0.2)
+    largest = 0
+
+    async def predict(self, payload: Any, context: Any) -> Any:
+        tensor = payload.inputs[0]
+        self.largest = max(self.largest, tensor.shape[0])
+        numbers = np.asarray(to_array(tensor))
+        data = numbers.astype(">f4") if payload.parameters["odd"] == "order" else numbers + 0.5
+        datatype = "FP32" if payload.parameters["odd"] == "order" else "INT64"
+        return InferResponse([Tensor("y", list(tensor.shape), datatype, data)])  # type: ignore[arg-type]
+
+
+async def test_requests_answered_together_fare_as_one_alone() -> None:
+    model = Joined("m")
+    async with serving(model) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+
+        async def ask(value: int, odd: str) -> tuple[int, Any]:
+            tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [value]}
+            body = {"inputs": [tensor], "parameters": {"odd": odd}}
+            async with session.post("/v2/models/m/infer", json=body) as response:
+                return response.status, await response.json()
+
+        good = await asyncio.gather(*(ask(value, "order") for value in range(4)))
+        assert [found["outputs"][0]["data"] for _, found in good] == [[0.0], [1.0], [2.0], [3.0]]
+        assert model.largest > 1
+        for status, found in await asyncio.gather(*(ask(value, "part") for value in range(4))):
+            assert status == 500 and "which is not whole: round it" in found["error"]
