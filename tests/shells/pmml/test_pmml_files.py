@@ -13,7 +13,6 @@ from pmml_server import last_words, needs_java, placed
 from runtimes.pmml import document, places
 from wakeful.serving.model import LoadError
 
-
 pytestmark = pytest.mark.timeout(300)
 
 
