@@ -144,7 +144,7 @@ class Joined(Model):
         numbers = np.asarray(to_array(tensor))
         data = numbers.astype(">f4") if payload.parameters["odd"] == "order" else numbers + 0.5
         datatype = "FP32" if payload.parameters["odd"] == "order" else "INT64"
-        return InferResponse([Tensor("y", list(tensor.shape), datatype, data)])  # type: ignore[arg-type]
+        return InferResponse([Tensor("y", tensor.shape, datatype, data)])
 
 
 async def test_requests_answered_together_fare_as_one_alone() -> None:
