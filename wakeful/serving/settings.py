@@ -98,6 +98,9 @@ IGNORED = frozenset(
 )  # fmt: skip
 """KServe's flags that are accepted without effect (docs/reference/parity.md says which matter)."""
 
+HIGHEST = {"http_port": 65535, "grpc_port": 65535, "workers": 1000}
+"""Of processes as many as Knative's ``containerConcurrency``, which may ask for them: a million took the whole machine."""
+
 BARE = frozenset(
     {
         "enable_repository",
@@ -208,7 +211,7 @@ def _convert(name: str, value: str, kind: type) -> Any:
         wanted = "a whole number" if kind is int else "a number"
         raise SettingsError(f"--{name} takes {wanted}, got {value!r}") from None
     low = 0 if name in ZERO_IS_A_VALUE else 1 if kind is int else 0.0
-    high = 65535 if name in ("http_port", "grpc_port") else 2**53
+    high = HIGHEST.get(name, 2**53)
     if not low <= number <= high:
         raise SettingsError(f"--{name} must be from {low} to {high}, got {value!r}")
     return number

@@ -115,6 +115,7 @@ def test_serves_until_sigterm_with_kserves_flags(folder: Path) -> None:
         (("--http_port=eighty",), "--http_port takes a whole number, got 'eighty'"),
         (("--http_port=70000",), "--http_port must be from 0 to 65535"),
         (("--max_threads=0",), "--max_threads must be from 1"),
+        (("--workers=1001",), "--workers must be from 1 to 1000"),
         (("--model_name=a/b",), "cannot be part of a URL"),
         (("loose",), "is not a flag"),
     ],
