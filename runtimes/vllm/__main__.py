@@ -13,13 +13,20 @@ from collections.abc import Sequence
 from runtimes.vllm import flags
 from runtimes.vllm.engine import VllmModel
 from wakeful.serving import server
-from wakeful.serving.settings import SettingsError
+from wakeful.serving.settings import HELP, SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or the end of vLLM; the exit status."""
+    given = sys.argv[1:] if argv is None else argv
+    if not HELP.isdisjoint(given):
+        from wakeful.serving import flag_help
+
+        return flag_help.tell(
+            flags.VllmSettings, "All other flags are vLLM's own: `vllm serve --help` tells them."
+        )
     try:
-        parsed = flags.parse(sys.argv[1:] if argv is None else argv)
+        parsed = flags.parse(given)
     except SettingsError as error:
         return server.fail(str(error), server.EXIT_USAGE)
     model = VllmModel(parsed, os.environ)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -25,13 +25,28 @@ def _flag(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
 
 
+def _kind(name: str, of: type) -> Callable[[str], Any]:
+    """What argparse turns a flag's text into, within the bounds that the flag has."""
+
+    def convert(text: str) -> Any:
+        try:
+            return settings.value_of(name, text, of)
+        except settings.SettingsError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for item in fields(Settings):
         default = item.default
-        kind: Any = _flag if isinstance(default, bool) else type(default)
         spellings = dict.fromkeys((f"--{item.name}", f"--{item.name.replace('_', '-')}"))
-        made.add_argument(*spellings, dest=item.name, default=default, type=kind, nargs="?", const=True)
+        if isinstance(default, bool):
+            made.add_argument(*spellings, dest=item.name, default=default, type=_flag, nargs="?", const=True)
+        else:
+            kind = _kind(item.name, type(default))
+            made.add_argument(*spellings, dest=item.name, default=default, type=kind)
     known = {item.name for item in fields(Settings)}
     for name in sorted(settings.IGNORED - known):
         spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
@@ -65,7 +80,11 @@ class ModelServer:
     def start(self, models: Sequence[Model]) -> None:
         """Serve ``models`` until SIGTERM. Raises ``SystemExit`` where the start fails."""
         all_models = [*self._models, *models]
-        status = server.serve([Served(model) for model in all_models], self._settings(all_models))
+        try:
+            given = self._settings(all_models)
+        except settings.SettingsError as error:
+            sys.exit(server.fail(str(error), server.EXIT_USAGE))
+        status = server.serve([Served(model) for model in all_models], given)
         if status:
             sys.exit(status)
 
@@ -75,7 +94,7 @@ class ModelServer:
         values = {name: getattr(given, name) for name in names}
         for name, value in self._options.items():
             if name in names and values[name] == names[name] and value is not None:
-                values[name] = value
+                values[name] = settings.value_of(name, str(value), type(names[name]))
         return _with_predictor(Settings(**values), self._config, models)
 
 

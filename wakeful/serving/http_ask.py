@@ -71,7 +71,7 @@ class Facts:
         if self.timeout is None:
             return
         try:
-            seconds = float(self.timeout)
+            seconds = float(self.timeout.replace("_", "?"))  # Python would take 1_000
         except ValueError:
             seconds = -1.0
         if not 0 < seconds <= MAX_TIMEOUT_S:

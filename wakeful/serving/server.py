@@ -236,6 +236,10 @@ def serve_with(
     kind: type[S] = Settings,  # type: ignore[assignment]
 ) -> int:
     """As ``serve``, with models made from the settings (of ``kind``): what a runtime's ``main`` calls."""
+    if not settings.HELP.isdisjoint(argv):
+        from wakeful.serving import flag_help
+
+        return flag_help.tell(kind)
     try:
         parsed = settings.parse(argv, kind)
     except settings.SettingsError as error:

@@ -121,6 +121,9 @@ ZERO_IS_A_VALUE = frozenset(
     }
 )  # fmt: skip
 
+HELP = frozenset({"--help", "-h"})
+"""Who says one of these wants ``flag_help``, not a server."""
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -148,7 +151,7 @@ def parse(argv: Sequence[str], kind: type[Any] = Settings) -> Parsed[Any]:
     while place < len(argv):
         name, value, place = _next_flag(argv, place)
         if name in types:
-            values[name] = _convert(name, value, types[name])
+            values[name] = value_of(name, value, types[name])
         elif name in IGNORED:
             ignored.append(name)
         else:
@@ -198,7 +201,8 @@ def _next_flag(argv: Sequence[str], place: int) -> tuple[str, str, int]:
     return name, argv[place + 1], place + 2
 
 
-def _convert(name: str, value: str, kind: type) -> Any:
+def value_of(name: str, value: str, kind: type) -> Any:
+    """What the text of a flag says. Raises ``SettingsError``."""
     if kind is str:
         return value
     if kind is bool:
@@ -206,7 +210,7 @@ def _convert(name: str, value: str, kind: type) -> Any:
             raise SettingsError(f"--{name} takes true or false, got {value!r}")
         return value.lower() == "true"
     try:
-        number = kind(value)
+        number = kind(value.replace("_", "?"))  # Python would take 1_0 for 10
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise SettingsError(f"--{name} takes {wanted}, got {value!r}") from None
