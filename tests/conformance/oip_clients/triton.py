@@ -63,7 +63,11 @@ kept.set_shared_memory("region", 24)
 
 for call, status, words in (
     (lambda: client.infer("echo", [elsewhere]), "INVALID_ARGUMENT", "input 'x' is in shared memory"),
-    (lambda: client.infer("echo", [small], outputs=[kept]), "INVALID_ARGUMENT", "output 'x' is in shared memory"),
+    (
+        lambda: client.infer("echo", [small], outputs=[kept]),
+        "INVALID_ARGUMENT",
+        "output 'x' is in shared memory",
+    ),
     (lambda: client.infer("nope", [small]), "NOT_FOUND", "nope"),
     (
         lambda: client.infer("echo", [small], outputs=[grpc.InferRequestedOutput("z")]),

@@ -230,7 +230,5 @@ def test_shared_memory_is_refused_even_beside_data(where: str) -> None:
     tensor = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}
     body: dict[str, Any] = {"inputs": [tensor], "outputs": [{"name": "y"}]}
     body[where][0]["parameters"] = {"shared_memory_region": "r", "shared_memory_byte_size": 4}
-    with pytest.raises(
-        InvalidError, match=r"in shared memory, which this server does not use"
-    ):
+    with pytest.raises(InvalidError, match=r"in shared memory, which this server does not use"):
         oip.from_object(body)
