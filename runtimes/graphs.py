@@ -19,7 +19,6 @@ import numpy as np
 
 from runtimes import named_tensors
 from runtimes.named_tensors import Arrays
-from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import arrays, v1
 from wakeful.core.protocol.oip import InferRequest, InferResponse, Tensor
 from wakeful.kit import logs
@@ -36,7 +35,6 @@ CHECKS = 3
 """Batches that are computed both ways, of equal requests and of different ones each."""
 SAMPLE_EVERY = 64
 """Batches after those, in one of which one request is computed alone too (another place each time): under 1.6 % more runs."""
-MEMORY_RETRY_S = 5.0
 TOLERANCE = {"e": 1e-2, "f": 1e-4, "d": 1e-4}
 """By numpy's type: the difference, of the largest value, that the order of additions can make; other types have none."""
 
@@ -206,11 +204,6 @@ class GraphBatching:
             shares.append({name: array[start : start + asked.rows] for name, array in results.items()})
             start += asked.rows
         return shares
-
-
-def no_memory(text: str) -> FailureError:
-    """The failure of a run that found no memory, which is the server's and may pass."""
-    return FailureError(FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S)
 
 
 def _is_small(payload: Any) -> bool:

@@ -19,7 +19,7 @@ import onnxruntime
 from runtimes import graphs, model_file, named_tensors, processors
 from wakeful.core.errors import InvalidError
 from wakeful.core.protocol.oip import InferRequest
-from wakeful.serving.model import LoadError, TensorSpec
+from wakeful.serving.model import LoadError, TensorSpec, out_of_memory
 
 ACCEPTED = (".onnx",)
 DATATYPES = {
@@ -94,7 +94,7 @@ class OnnxModel(graphs.GraphModel):
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             if isinstance(error, MemoryError) or any(word in text for word in OUT_OF_MEMORY):
-                raise graphs.no_memory(text) from error
+                raise out_of_memory(text) from error
             # an operator that fails does so for what it was given: sizes that do not meet, an index beyond a table
             raise InvalidError(f"the model cannot compute this input: {text}") from error
         return {name: _array(result) for name, result in zip(names, results, strict=True)}

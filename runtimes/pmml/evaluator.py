@@ -19,9 +19,8 @@ import jpype
 
 from runtimes.pmml import machine
 from runtimes.pmml.rows import DATATYPES, Answers, Field, RowError
-from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol.problem import shown
-from wakeful.serving.model import LoadError
+from wakeful.serving.model import LoadError, out_of_memory
 
 UNNAMED = "_target"
 """What the answer of a model is called whose document names no target (clusters): JPMML's own tools call it so."""
@@ -50,7 +49,6 @@ FEATURES = dict.fromkeys(
     "double",
 )
 """The types of result features that are numbers (PMML, Output)."""
-MEMORY_RETRY_S = 5.0
 SEQUENTIAL = 1
 
 
@@ -73,7 +71,7 @@ class Evaluator:
             outputs = [_output(field, targets) for field in self._java.getOutputFields()]
             self.results = list({field.name: field for field in [*targets, *outputs]}.values())
         except jpype.JException as error:
-            if (text := _no_memory(error)) is not None:
+            if (text := _memory_text(error)) is not None:
                 raise LoadError(
                     f"{path.name} needs more than --max_heap_mb={max_heap_mb} of memory in Java ({text})"
                 ) from error
@@ -107,11 +105,9 @@ class Evaluator:
         try:
             raw = bytes(self._helper.evaluateAll(self._java, asked, None, SEQUENTIAL))
         except jpype.JException as error:
-            if (text := _no_memory(error)) is not None:
-                raise FailureError(
-                    FailureKind.UNAVAILABLE,
-                    f"the model found no memory: {text} (--max_heap_mb={self._max_heap_mb}); ask for fewer or smaller rows at once",
-                    MEMORY_RETRY_S,
+            if (text := _memory_text(error)) is not None:
+                raise out_of_memory(
+                    f"{text} (--max_heap_mb={self._max_heap_mb}); ask for fewer or smaller rows at once"
                 ) from error
             raise RuntimeError(f"JPMML fails: {_sentence(error)}") from error
         found = _Plain(io.BytesIO(raw)).load()
@@ -145,7 +141,7 @@ def _output(field: Any, targets: Sequence[Field]) -> Field:
     return Field(str(field.getName()), kind)
 
 
-def _no_memory(error: Any) -> str | None:
+def _memory_text(error: Any) -> str | None:
     """Java's words where it ran out of memory, and only then."""
     is_memory = isinstance(error, machine.java_class("java.lang.OutOfMemoryError"))
     return _sentence(error) if is_memory else None

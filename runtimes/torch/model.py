@@ -20,7 +20,7 @@ import torch
 from runtimes import code_bearing, graphs, model_file, named_tensors, processors
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.core.protocol.oip import InferRequest
-from wakeful.serving.model import LoadError, TensorSpec
+from wakeful.serving.model import LoadError, TensorSpec, out_of_memory
 
 EXPORTED = ".pt2"
 ACCEPTED = (EXPORTED, ".pt", ".pth")
@@ -149,7 +149,7 @@ def no_memory(error: BaseException) -> FailureError | None:
     """The failure where PyTorch found no memory, which is the server's and may pass; None for other errors."""
     text = " ".join(str(error).split())[-300:]
     is_it = isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in text
-    return graphs.no_memory(text) if is_it else None
+    return out_of_memory(text) if is_it else None
 
 
 def _found(model_dir: Path) -> Path:

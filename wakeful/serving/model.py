@@ -79,6 +79,14 @@ class LoadError(Exception):
     """A model cannot be loaded; the text is one sentence that names the file and the cause."""
 
 
+MEMORY_RETRY_S = 5.0
+
+
+def out_of_memory(text: str) -> FailureError:
+    """The failure of a run that found no memory, in the framework's words: it is the server's (503) and may pass."""
+    return FailureError(FailureKind.UNAVAILABLE, f"the model found no memory: {text}", MEMORY_RETRY_S)
+
+
 class Predictor(Protocol):
     """What a transformer or an explainer asks: another server's model (``predictor_client`` has the one there is)."""
 
