@@ -22,6 +22,8 @@ INGRESS_READY = "IngressReady"
 STOPPED = "Stopped"
 OUT_OF_TIME = "timed out progressing"
 """What Knative passes on from a Deployment that made no progress within its deadline."""
+NO_READY_REVISION = "RevisionMissing"
+"""Knative's reason that names no cause: the first revision waits, for instance for a node with room."""
 LAST_SEEN = " Last seen: "
 INGRESS_REASONS = {
     names.PREDICTOR: Reason.PREDICTOR_NOT_READY,
@@ -61,8 +63,8 @@ def of_component(
     if failure is None and ready.reason != Reason.OUT_OF_DATE:
         if pods.failed and not ready.is_true:
             ready = Condition(ready.type, FALSE, Reason.REVISION_FAILED, pods.failed)
-        elif pods.held and ready.status == UNKNOWN:
-            ready = Condition(ready.type, UNKNOWN, Reason.POD_NOT_READY, pods.held)
+        elif pods.held and (ready.status == UNKNOWN or ready.reason == NO_READY_REVISION):
+            ready = Condition(ready.type, ready.status, Reason.POD_NOT_READY, pods.held)
     ready = _with_last_seen(ready, read(before, ready.type))
     return [
         ready if component == names.PREDICTOR else _as_info(ready),

@@ -161,7 +161,7 @@ async def _runtimes(api: Api) -> list[Check]:
         return [
             warning("runtimes", "no ClusterServingRuntime is enabled", f"{APPLY}, or make one of your own")
         ]
-    return [well("runtimes", ", ".join(item["metadata"]["name"] for item in items[:SHOWN]))]
+    return [well("runtimes", ", ".join(item["metadata"]["name"] for item in items))]
 
 
 async def _services(api: Api) -> list[Check]:

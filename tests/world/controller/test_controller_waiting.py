@@ -66,6 +66,16 @@ async def test_what_a_pod_waits_for_is_shown(waiting: dict[str, Any], words: str
     assert words in state.condition("IngressReady")[2]
 
 
+async def test_a_pod_without_a_node_is_named_where_knative_only_misses_a_revision() -> None:
+    missing = ("False", "RevisionMissing", 'Configuration "iris-predictor" does not have any ready Revision.')
+    state = await deploying(CASES["scheduling"][0])
+    state.knative("iris-predictor", REVISION, ready="", **NOT_YET | {"Ready": missing})
+    await state.settle()
+    for type_ in ("PredictorReady", "Ready"):
+        status, reason, message = state.condition(type_)
+        assert (status, reason) == ("False", "PodNotReady") and "not scheduled: 0/1 nodes: no gpu" in message
+
+
 NO_BUCKET = {"terminated": {"exitCode": 1, "message": "s3://absent/x: the bucket does not exist [not_found]"}}
 LOOPING = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
 ENDED = {
