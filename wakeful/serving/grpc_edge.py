@@ -144,18 +144,19 @@ class InferenceService:
         return {**told, "versions": told["versions"] or []}
 
     async def _index(self, request: Any) -> dict[str, Any]:
-        models = await self._answer(Kind.V2_INDEX)
-        return {"models": [m for m in models if not request.ready or m["state"] == "READY"]}
+        return {"models": await self._meta.answer(Route(Kind.V2_INDEX), {"ready": request.ready})}
 
     async def _load(self, request: Any) -> dict[str, Any]:
-        name = request.model_name or request.first_name
-        await self._answer(Kind.V2_LOAD, name)
-        return {"model_name": name, "isLoaded": True}
+        return {"model_name": await self._change(Kind.V2_LOAD, request), "isLoaded": True}
 
     async def _unload(self, request: Any) -> dict[str, Any]:
-        name = request.model_name or request.first_name
-        await self._answer(Kind.V2_UNLOAD, name)
-        return {"model_name": name, "isUnloaded": True}
+        return {"model_name": await self._change(Kind.V2_UNLOAD, request), "isUnloaded": True}
+
+    async def _change(self, kind: Kind, request: Any) -> str:
+        """Load or unload what ``request`` names: its name."""
+        name: str = request.model_name or request.first_name
+        await self._meta.answer(Route(kind, name), {"parameters": oip_proto.parameters(request.parameters)})
+        return name
 
     async def _answer(self, kind: Kind, model: str = "") -> Any:
         return await self._meta.answer(Route(kind, model))

@@ -141,7 +141,7 @@ class Edge:
             elif route.kind in OPENAI_META:
                 reply = http_replies.json(200, await self._openai.describe(route, self.meta))
             else:
-                reply = http_replies.json(200, await self.meta.answer(route))
+                reply = http_replies.json(200, await self.meta.answer(route, request.body))
         except Exception as error:
             is_openai = route.kind is Kind.OPENAI_MODEL
             reply = (self._openai if is_openai else http_replies).failed(error, request_id)

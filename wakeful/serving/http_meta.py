@@ -9,11 +9,12 @@ Invariant: every readiness answer is 503 from the moment the server drains.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import wakeful
 from wakeful.core.errors import FailureError, FailureKind
+from wakeful.core.protocol import oip_repository
 from wakeful.serving.http_routes import Kind, Route
 from wakeful.serving.model import LoadError
 from wakeful.serving.registry import Registry, State
@@ -31,8 +32,13 @@ class Meta:
         self.change_all: Callable[[str, str], Awaitable[None]] | None = None
         """Where this process is one of several workers: ``change`` in all of them."""
 
-    async def answer(self, route: Route) -> dict[str, Any] | list[Any]:
-        """The JSON value for a route that is not inference. Raises ``FailureError``."""
+    async def answer(
+        self, route: Route, asked: bytes | Mapping[str, Any] = b""
+    ) -> dict[str, Any] | list[Any]:
+        """The JSON value for a route that is not inference. Raises ``FailureError``.
+
+        ``asked`` is what a repository verb was sent: a body, or the members that it would have.
+        """
         match route.kind:
             case Kind.ALIVE:
                 return {"status": "alive"}
@@ -65,7 +71,7 @@ class Meta:
             case Kind.V2_VERSION:
                 raise FailureError(FailureKind.UNSUPPORTED, "Model versioning not supported yet.")
             case _:
-                return await self._repository(route)
+                return await self._repository(route, asked)
 
     def _refuse_draining(self) -> None:
         if self._startup.is_draining:
@@ -90,10 +96,19 @@ class Meta:
             "outputs": [spec.as_json() for spec in model.outputs()],
         }
 
-    async def _repository(self, route: Route) -> dict[str, Any] | list[Any]:
+    def _index(self, asked: bytes | Mapping[str, Any]) -> list[Any]:
+        given = oip_repository.members(asked, "ready") if isinstance(asked, bytes) else asked
+        is_ready_only = oip_repository.is_ready_only(given)
+        states = {name: self._registry.entry(name).state for name in self._registry.names()}
+        return [
+            {"name": name, "state": "READY" if state is State.READY else "UNAVAILABLE"}
+            for name, state in states.items()
+            if state is State.READY or not is_ready_only
+        ]
+
+    async def _repository(self, route: Route, asked: bytes | Mapping[str, Any]) -> dict[str, Any] | list[Any]:
         if route.kind is Kind.V2_INDEX:
-            names = self._registry.names()
-            return [{"name": name, "state": _index_state(self._registry.entry(name).state)} for name in names]
+            return self._index(asked)
         if not self._has_repository:
             raise FailureError(
                 FailureKind.UNSUPPORTED,
@@ -101,6 +116,8 @@ class Meta:
             )
         name = self._registry.entry(route.model).model.name
         verb = "load" if route.kind is Kind.V2_LOAD else "unload"
+        given = oip_repository.members(asked, "parameters") if isinstance(asked, bytes) else asked
+        oip_repository.check_parameters(verb, given.get("parameters"))
         change = (self.change_all or self.change)(verb, name)
         task = asyncio.ensure_future(change)  # once begun it ends, whether or not the caller waits
         self._changes.add(task)
@@ -118,7 +135,3 @@ class Meta:
             await registry.load(name, in_thread=True, drain_s=registry.drain_s)
         else:
             await registry.unload(name, drain_s=registry.drain_s)
-
-
-def _index_state(state: State) -> str:
-    return "READY" if state is State.READY else "UNAVAILABLE"
