@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks._ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENTS = str(ROOT / "hack" / "env")
 SERVER_CORE, LOAD_CORE = 0, min(1, (os.cpu_count() or 1) - 1)
 WAKEFUL_ECHO = """
 import sys
@@ -128,7 +129,7 @@ def _wakeful(model: str, folder: Path) -> Peer:
 
 def _kserve(model: str, folder: Path) -> Peer:
     port, grpc_port = free_port(), free_port()
-    command = [str(ROOT / "hack" / "kserve-sdk"), "-c", KSERVE, str(folder), str(port), str(grpc_port), model]
+    command = [ENVIRONMENTS, "kserve", "-c", KSERVE, str(folder), str(port), str(grpc_port), model]
     return Peer("kserve", model, command, port, grpc_port)
 
 
@@ -153,7 +154,7 @@ def _mlserver(model: str, folder: Path) -> Peer:
         "MLSERVER_HOST": "127.0.0.1",
     }
     start = "from mlserver.cli import main; main()"  # it has no module to run, only an entry point
-    command = [str(ROOT / "hack" / "mlserver"), "-c", start, "start", str(home)]
+    command = [ENVIRONMENTS, "mlserver", "-c", start, "start", str(home)]
     return Peer("mlserver", model, command, port, grpc_port, environ)
 
 

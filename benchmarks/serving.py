@@ -6,7 +6,7 @@ One SVC on iris (2 rows a request) and an echo model, the same files for all, ea
 other, rounds alternating between servers so that all see the same noise of the machine. ``floor`` is a server without
 a model: the ceiling of the load generator and the memory-copy limit of large tensors. ``load`` is how
 busy the generator's core was: near 100 %, it is the limit. The last column is the ratio to KServe and the goal
-(issue 5). Peers come from PyPI: hack/kserve-sdk, hack/mlserver.
+(issue 5). Peers come from PyPI: `hack/env kserve`, `hack/env mlserver`.
 """
 
 from __future__ import annotations
@@ -143,8 +143,7 @@ def main() -> None:
     names = [name for name in options.peers.split(",") if name not in ("", "none")]
     for name in ("kserve", "mlserver"):
         if name in names:
-            script = "kserve-sdk" if name == "kserve" else name
-            subprocess.run([ROOT / "hack" / script, "--prepare"], check=True)
+            subprocess.run([ROOT / "hack" / "env", name], check=True)
     os.sched_setaffinity(0, {LOAD_CORE})
     print(f"load average {os.getloadavg()[0]:.1f} before; server on core 0, load on core {LOAD_CORE}")
     with tempfile.TemporaryDirectory() as name:

@@ -77,10 +77,7 @@ def starts(folder: str) -> list[Start]:
         Start("scikit-learn alone", lambda port: [sys.executable, "-c", FRAMEWORK, folder, str(port)]),
     ]
     kserve = ROOT / ".venv-kserve" / "bin" / "python"
-    if (
-        subprocess.run([ROOT / "hack" / "kserve-sdk", "-c", "import kserve, sklearn"], check=False).returncode
-        == 0
-    ):
+    if subprocess.run([ROOT / "hack" / "env", "kserve"], check=False).returncode == 0:
         found.append(
             Start(
                 "kserve",
@@ -88,7 +85,7 @@ def starts(folder: str) -> list[Start]:
             )
         )
     else:
-        print("kserve is left out: hack/kserve-sdk --prepare failed", file=sys.stderr)
+        print("kserve is left out: hack/env kserve failed", file=sys.stderr)
     return found
 
 

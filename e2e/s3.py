@@ -1,4 +1,4 @@
-"""A real S3 server for scenarios (moto's, from hack/s3-server), on an address that pods can reach.
+"""A real S3 server for scenarios (moto's, from `hack/env s3`), on an address that pods can reach.
 
 Started once a session by test_storage. It holds its buckets in memory and ends with the session. Signatures are checked:
 the server has one user, made at its start, and refuses every other key.
@@ -51,7 +51,7 @@ class S3:
 @contextlib.contextmanager
 def serving(host: str) -> Iterator[S3]:
     """The server on a free port of ``host`` for the time of the block."""
-    subprocess.run([ROOT / "hack" / "s3-server", "--prepare"], check=True, timeout=300)
+    subprocess.run([ROOT / "hack" / "env", "s3"], check=True, timeout=300)
     with socket.create_server((host, 0)) as free:
         port = int(free.getsockname()[1])
     program = ROOT / ".venv-s3" / "bin" / "moto_server"

@@ -27,10 +27,10 @@ def claim(kube: Kube, home: tuple[Home, Access], namespace: str, trained: iris.T
 
 
 def test_kserves_own_sdk(kube: Kube, namespace: str, claim: str) -> None:
-    subprocess.run([ROOT / "hack" / "kserve-sdk", "--prepare"], check=True, timeout=600)
+    subprocess.run([ROOT / "hack" / "env", "kserve"], check=True, timeout=600)
     script = Path(__file__).with_name("programs") / "kserve_sdk.py"
     done = subprocess.run(
-        [ROOT / "hack" / "kserve-sdk", script, namespace, claim],
+        [ROOT / "hack" / "env", "kserve", script, namespace, claim],
         env=kube.environment,
         text=True,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What a user of KServe's SDK does: create, wait, get, patch, delete an InferenceService. Run by hack/kserve-sdk.
+"""What a user of KServe's SDK does: create, wait, get, patch, delete an InferenceService. Run by hack/env kserve.
 
 Arguments: NAMESPACE STORAGE_URI. Prints one JSON line with what it saw; exit status 0 only when all of it worked.
 """

@@ -1,6 +1,6 @@
 """``python -m runtimes.huggingface --model_name N --model_dir DIR``: serve a Hugging Face model. Composition only.
 
-Started by the node and by a kubelet in an environment with torch and transformers (``hack/llm-env``). ``--backend=vllm``
+Started by the node and by a kubelet in an environment with torch and transformers (``hack/env llm``). ``--backend=vllm``
 gives the same command line to ``runtimes.vllm``; ``auto`` does so for text generation where vLLM is installed.
 Environment: ``WAKEFUL_PICKLE``, ``WAKEFUL_STARTED_AT``, ``HF_TOKEN`` for private models of the hub.
 """

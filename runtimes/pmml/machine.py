@@ -71,9 +71,7 @@ def jars() -> list[str]:
     places = [] if found is None else list(found.submodule_search_locations or [])
     files = sorted(str(path) for place in places for path in Path(place).glob("*/*.jar"))
     if not files:
-        raise LoadError(
-            "the Python package jpmml-evaluator is not installed here: hack/pmml-env --prepare installs it"
-        )
+        raise LoadError("the Python package jpmml-evaluator is not installed here: hack/env pmml installs it")
     return files
 
 

@@ -26,7 +26,7 @@ def reach(environ: Mapping[str, str]) -> None:
     folder = site(environ)
     if not (folder / "jpype").is_dir():
         raise LoadError(
-            f"PMML needs a Java machine and JPMML, which are neither in this Python nor in {folder}: hack/pmml-env --prepare "
+            f"PMML needs a Java machine and JPMML, which are neither in this Python nor in {folder}: hack/env pmml "
             "makes an environment with them, WAKEFUL_PMML_ENV names another one"
         )
     sys.path.append(str(folder))

@@ -1,7 +1,7 @@
 """``python -m runtimes.torch --model_name N --model_dir DIR [--nthread T]``: serve one PyTorch model. Composition only.
 
 PyTorch is not in the platform's own environment (it is gigabytes): there the program starts itself anew in the one of
-``hack/llm-env``, and ends with a sentence where that is missing too. Environment: ``WAKEFUL_PICKLE``, ``WAKEFUL_LLM_ENV``.
+``hack/env llm``, and ends with a sentence where that is missing too. Environment: ``WAKEFUL_PICKLE``, ``WAKEFUL_LLM_ENV``.
 """
 
 from __future__ import annotations

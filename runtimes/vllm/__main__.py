@@ -1,6 +1,6 @@
 """``python -m runtimes.vllm --model_name N --model_dir DIR [vLLM's flags]``: serve a model with vLLM. Composition only.
 
-Started by the node and by a kubelet; needs an environment with vLLM (``hack/llm-env``, or vLLM's own image) beside it.
+Started by the node and by a kubelet; needs an environment with vLLM (``hack/env llm``, or vLLM's own image) beside it.
 Environment: vLLM's own variables (``VLLM_CPU_KVCACHE_SPACE``, ...), ``WAKEFUL_STARTED_AT``.
 """
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-ADVICE = "hack/llm-env --prepare makes an environment with it, WAKEFUL_LLM_ENV names another one"
+ADVICE = "hack/env llm makes an environment with it, WAKEFUL_LLM_ENV names another one"
 
 
 def environment(environ: Mapping[str, str]) -> Path:

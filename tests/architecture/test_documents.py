@@ -21,8 +21,8 @@ def test_links_resolve(path: Path) -> None:
 
 def test_lock_files_name_no_address() -> None:
     named = [
-        f"{path.name}: {line}"
-        for path in (ROOT / "requirements").glob("*.txt")
+        f"{path.relative_to(ROOT)}: {line}"
+        for path in (ROOT / "requirements").rglob("*.txt")
         for line in path.read_text().splitlines()
         if "://" in line or "index-url" in line
     ]
@@ -30,7 +30,7 @@ def test_lock_files_name_no_address() -> None:
 
 
 def test_lock_files_have_hashes() -> None:
-    for path in (ROOT / "requirements").glob("*.txt"):
+    for path in (ROOT / "requirements").rglob("*.txt"):
         text = path.read_text()
         assert text.count("==") <= text.count("--hash=sha256:"), path.name
 

@@ -36,10 +36,10 @@ async def port() -> AsyncIterator[int]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("environment", "script"),
-    [("grpc-clients", "triton.py"), ("kserve-sdk", "kserve_client.py")],
+    [("grpc-clients", "triton.py"), ("kserve", "kserve_client.py")],
     ids=["triton", "kserve"],
 )
 async def test_clients_of_the_field(port: int, environment: str, script: str) -> None:
-    command = [ROOT / "hack" / environment, CLIENTS / script, str(port)]
+    command = [ROOT / "hack" / "env", environment, CLIENTS / script, str(port)]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=350)
     assert (done.returncode, done.stdout.strip().splitlines()[-1:]) == (0, ["ok"]), done.stderr[-3000:]

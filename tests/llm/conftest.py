@@ -40,9 +40,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Fail at once, and not test by test, where the environment is missing."""
     if not MODELS.is_dir():
-        raise pytest.UsageError(
-            "there is no .venv-llm/models: run hack/test llm, or hack/llm-env --prepare first"
-        )
+        raise pytest.UsageError("there is no .venv-llm/models: run hack/test llm, or hack/env llm first")
 
 
 @dataclass

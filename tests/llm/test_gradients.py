@@ -1,4 +1,4 @@
-"""Integrated gradients of real PyTorch programs by captum, in the environment of hack/llm-env, where both are.
+"""Integrated gradients of real PyTorch programs by captum, in the environment of hack/env llm, where both are.
 
 Explanations are checked against what is known beforehand: of a linear program its weights, of any program that the
 values add up to the difference between the answer and the answer where the way began.

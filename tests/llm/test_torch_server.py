@@ -1,6 +1,6 @@
 """The PyTorch server with real programs: exported and TorchScript, by V1 and V2; refusals in one sentence.
 
-Runs the server in the environment of hack/llm-env, where torch is; models are made there too.
+Runs the server in the environment of hack/env llm, where torch is; models are made there too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-llm" / "bin" / "python"
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-llm: hack/llm-env --prepare makes it"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-llm: hack/env llm makes it"),
 ]
 
 MAKE = """
@@ -271,7 +271,7 @@ def test_without_torch_the_start_ends_with_a_sentence(tmp_path: Path) -> None:
     environment = {**os.environ, "WAKEFUL_LLM_ENV": str(tmp_path)}
     done = subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("torch is not installed here: hack/llm-env --prepare")
+    assert done.stderr.splitlines()[-1].startswith("torch is not installed here: hack/env llm")
 
 
 def test_the_platforms_python_starts_the_other_ones(models: Path) -> None:

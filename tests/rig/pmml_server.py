@@ -1,4 +1,4 @@
-"""A PMML server as a process on a port of its own, with the environment of `hack/pmml-env`. For tests/shells/pmml."""
+"""A PMML server as a process on a port of its own, with the environment of `hack/env pmml`. For tests/shells/pmml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waiting_rig import until_blocking
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Path(os.environ.get("WAKEFUL_PMML_ENV") or ROOT / ".venv-pmml")
 needs_java = pytest.mark.skipif(
-    not ENVIRONMENT.is_dir() and "jpype" not in sys.modules, reason="hack/pmml-env --prepare was not run"
+    not ENVIRONMENT.is_dir() and "jpype" not in sys.modules, reason="hack/env pmml was not run"
 )
 START_LIMIT_S = 120
 

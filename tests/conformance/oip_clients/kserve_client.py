@@ -1,4 +1,4 @@
-"""What a user of KServe's gRPC client does, against the port it is given. Run by hack/kserve-sdk; prints ``ok``."""
+"""What a user of KServe's gRPC client does, against the port it is given. Run by hack/env kserve; prints ``ok``."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What a user of Triton's gRPC client does, against the port it is given. Run by hack/grpc-clients; prints ``ok``."""
+"""What a user of Triton's gRPC client does, against the port it is given. Run by hack/env grpc-clients; prints ``ok``."""
 
 import queue
 import sys

@@ -100,11 +100,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """moto's server, started by hack/s3-server; ended with its whole process group."""
-    subprocess.run([ROOT / "hack" / "s3-server", "--prepare"], check=True, timeout=300)
+    """moto's server, in the environment of `hack/env s3`; ended with its whole process group."""
+    subprocess.run([ROOT / "hack" / "env", "s3"], check=True, timeout=300)
     port = free_port()
     process = subprocess.Popen(
-        [ROOT / "hack" / "s3-server", str(port)],
+        [ROOT / "hack" / "env", "s3", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

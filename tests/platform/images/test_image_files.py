@@ -109,7 +109,7 @@ def test_brings_what_builds_packages_where_one_comes_as_source(image: Containerf
 def test_lock_agrees_with_the_one_that_its_tests_run_in(image: Containerfile) -> None:
     tested = [versions((ROOT / "requirements/runtime.txt").read_text())]
     if image.name in TESTED_IN:
-        tested.append(versions((ROOT / "requirements" / TESTED_IN[image.name]).read_text()))
+        tested.append(versions((ROOT / "requirements/env" / TESTED_IN[image.name]).read_text()))
     own = versions((ROOT / image.requirements).read_text())
     other = {n: v for n, v in own.items() if v not in {environment.get(n) for environment in tested}}
     assert other == {}

@@ -1,6 +1,6 @@
 """The image of vLLM: a real engine in a container without shell, compiler or lscpu writes, streams and keeps to a schema.
 
-The model is SmolLM2-135M where hack/llm-env has made it (`hack/test llm` does), else a tiny one with random weights, made by
+The model is SmolLM2-135M where hack/env llm has made it (`hack/test llm` does), else a tiny one with random weights, made by
 the image's own Python. The engine takes a minute and 4 GiB, so it is started once.
 """
 
@@ -103,7 +103,7 @@ def test_a_stream_is_the_whole_answer_and_ends_with_usage(vllm: Served) -> None:
 def test_an_answer_fits_its_schema(vllm: Served) -> None:
     """Constrained decoding is compiled code of its own (xgrammar), which asks for triton elsewhere."""
     if not vllm.is_real:
-        pytest.skip("needs a model with a chat template: hack/llm-env --prepare")
+        pytest.skip("needs a model with a chat template: hack/env llm")
     answer = vllm.post(
         "chat/completions",
         messages=[{"role": "user", "content": "Where is the Colosseum?"}],

@@ -72,7 +72,7 @@ def test_transformer(platform: Platform) -> None:
         platform.kubectl("delete", "-f", str(ROOT / f"config/samples/{name}.yaml"), "--ignore-not-found")
 
 
-@pytest.mark.skipif(not EXPLAINER.exists(), reason="hack/explainer-env --prepare was not run")
+@pytest.mark.skipif(not EXPLAINER.exists(), reason="hack/env explainer was not run")
 def test_explainer(platform: Platform) -> None:
     platform.kubectl("apply", "-f", str(ROOT / "config/samples/iris.yaml"))
     following = reader(platform, "docs/tutorial/explainer.md")

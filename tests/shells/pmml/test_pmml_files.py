@@ -94,7 +94,7 @@ def test_no_pmml_at_all(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_without_the_environment_a_sentence_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match=r"neither in this Python nor in .*: hack/pmml-env --prepare makes"):
+    with pytest.raises(LoadError, match=r"neither in this Python nor in .*: hack/env pmml makes"):
         places.reach({"WAKEFUL_PMML_ENV": str(tmp_path)})
 
 

