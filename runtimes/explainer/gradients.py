@@ -10,7 +10,6 @@ Invariant: rows are explained one by one, each point on the way as a run of one 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 
-from runtimes.explainer import background, methods
+from runtimes.explainer import background
+from runtimes.explainer.explaining import Course, Explainer
+from runtimes.explainer.parameters import Parameters
 from runtimes.explainer.settings import ExplainerSettings
 from runtimes.torch.model import TorchModel, no_memory, tensor_of
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import v1
 from wakeful.core.protocol.problem import shown
-from wakeful.serving.model import Context, LoadError, Model
+from wakeful.serving.model import LoadError
 
 MAX_ELEMENTS = 1_000_000
 """Numbers in one row: as many come back, about 20 MB of JSON."""
@@ -33,16 +33,16 @@ FRACTIONS = ("FP16", "FP32", "FP64")
 Tensors = tuple[torch.Tensor, ...]
 
 
-class GradientExplainer(Model):
+class GradientExplainer(Explainer):
     """Explains the program in its folder; ``predict`` goes to the predictor, where there is one."""
 
+    takes_parameters = ("samples", "target", "output")
+
     def __init__(self, settings: ExplainerSettings, environ: Mapping[str, str]) -> None:
-        super().__init__(settings.model_name)
-        self._settings = settings
+        super().__init__(settings)
         self._folder = Path(settings.model_dir)
         self._program = TorchModel(settings.model_name, self._folder, 0, environ)
         self._background: background.Background | None = None
-        self._lock = threading.Lock()
 
     def load(self) -> None:
         self._program.load()
@@ -58,35 +58,19 @@ class GradientExplainer(Model):
                 )
         self._background = background.load(self._folder) if background.is_there(self._folder) else None
 
-    def explain(self, payload: Any, context: Context) -> Any:
-        if not isinstance(payload, dict):
-            raise InvalidError('an explanation is asked for by {"instances": [...]}')
-        rows = v1.rows(payload)
-        limit = self._settings.max_explained_rows
-        if len(rows) > limit:
-            raise InvalidError(
-                f"{len(rows)} rows: one request may ask for the explanation of at most {limit}"
-            )
-        explanations = []
-        with self._lock:  # one network, all its threads
-            forward = _Forward(self._program, payload.get("output"), context)
-            for row in rows:
-                explanations.append(self._explained(row, payload.get("target"), forward))
-        return {"explanations": explanations, "method": methods.GRADIENTS}
+    def explained(self, rows: list[Any], wanted: Parameters, course: Course) -> list[dict[str, Any]]:
+        forward = _Forward(self._program, wanted.output, course)
+        return [self._explained(row, wanted, forward) for row in rows]
 
-    def _explained(self, row: Any, target: Any, forward: _Forward) -> dict[str, Any]:
+    def _explained(self, row: Any, wanted: Parameters, forward: _Forward) -> dict[str, Any]:
         inputs = self._inputs(row)
         start = self._start(inputs)
         with torch.no_grad():
             answer, at_start = forward(*inputs.values())[0], forward(*start)[0]
-        chosen = _chosen(target, answer)
+        chosen = _chosen(wanted.target, answer)
         try:
             found = IntegratedGradients(forward).attribute(
-                tuple(inputs.values()),
-                start,
-                target=chosen,
-                n_steps=self._settings.samples,
-                internal_batch_size=1,
+                tuple(inputs.values()), start, target=chosen, n_steps=wanted.samples, internal_batch_size=1
             )
         except (RuntimeError, MemoryError) as error:
             if (failure := no_memory(error)) is not None:
@@ -138,21 +122,21 @@ class GradientExplainer(Model):
 class _Forward:
     """The program as captum calls it: tensors in, one matrix of outputs out."""
 
-    def __init__(self, program: TorchModel, output: Any, context: Context) -> None:
+    def __init__(self, program: TorchModel, output: Any, course: Course) -> None:
         self._program = program
         self._output = output
-        self._context = context
+        self._course = course
 
     def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
-        if self._context.remaining_s() == 0.0:
-            text = "the request's deadline has passed: nobody waits for this explanation"
-            raise FailureError(FailureKind.DEADLINE, text)
+        self._course.step("the program was run", len(tensors[0]))
         answers = self._program.compute(tensors)
         if self._output is None and len(answers) > 1:
-            raise InvalidError(f'the program has several outputs: say "output", one of {", ".join(answers)}')
+            raise InvalidError(
+                f'the program has several outputs: say "output" in "parameters", one of {", ".join(answers)}'
+            )
         if self._output is not None and self._output not in list(answers):  # it may be of any JSON type
             raise InvalidError(
-                f'"output" is {shown(str(self._output))}: the program has {", ".join(answers)}'
+                f"parameters.output is {shown(self._output)}: the program has {', '.join(answers)}"
             )
         answer = next(iter(answers.values())) if self._output is None else answers[self._output]
         if not answer.is_floating_point() or answer.shape[:1] != tensors[0].shape[:1] or answer.dim() > 2:
@@ -169,5 +153,7 @@ def _chosen(target: Any, answer: torch.Tensor) -> int:
     if target is None:
         return int(answer.argmax())
     if type(target) is not int or not 0 <= target < len(answer):
-        raise InvalidError(f'"target" is {shown(str(target))}: it takes 0 to {len(answer) - 1}, or nothing')
+        raise InvalidError(
+            f"parameters.target is {shown(target)}: it takes 0 to {len(answer) - 1}, or nothing"
+        )
     return target

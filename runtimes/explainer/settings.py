@@ -18,9 +18,13 @@ class ExplainerSettings(Settings):
     """shap, lime, or (for PyTorch programs) integrated_gradients."""
     samples: int = 256
     """Rows asked of the predictor to explain one row (integrated_gradients: points on the way); more is slower and steadier."""
+    max_samples: int = 2048
+    """The most that a request's "samples" may ask for."""
     background_rows: int = 50
     """Rows of the background file that stand for "a feature is absent" (shap); taken evenly from the file."""
     max_explained_rows: int = 16
     """Rows one request may ask to have explained; more is 400."""
+    max_waiting: int = 16
+    """Explanations that wait while one is computed; then 503 with Retry-After."""
     seed: int = 0
     """For shap and lime: sampling is repeatable: the same request gets the same explanation."""

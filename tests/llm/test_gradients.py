@@ -77,8 +77,8 @@ def served(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield clients
 
 
-def explained(client: InferenceClient, row: Any, **others: Any) -> dict[str, Any]:
-    answer = client.explain("m", {"instances": [row], **others})
+def explained(client: InferenceClient, row: Any, **parameters: Any) -> dict[str, Any]:
+    answer = client.explain("m", {"instances": [row], "parameters": parameters})
     assert answer["method"] == "integrated_gradients"
     (output,) = answer["explanations"][0]["outputs"]
     assert isinstance(output, dict)
@@ -106,6 +106,13 @@ def test_the_values_add_up_for_the_likeliest_class_or_the_one_asked_for(
     assert explained(served[name], [1, 0, 2])["values"] == explained(served[name], [1.0, 0.0, 2.0])["values"]
 
 
+def test_fewer_points_on_the_way_are_a_coarser_explanation(served: dict[str, InferenceClient]) -> None:
+    coarse, fine = (
+        explained(served["classes"], [1.5, -0.5, 2.0], target=1, samples=samples) for samples in (2, 512)
+    )
+    assert abs(coarse["delta"]) > 10 * abs(fine["delta"])
+
+
 def test_several_inputs_by_name_and_a_fixed_batch_of_one(served: dict[str, InferenceClient]) -> None:
     row = {"left": [1.0, 2.0], "right": [3.0, 5.0]}
     output = explained(served["two"], row, output="product")
@@ -127,16 +134,27 @@ def test_what_is_beyond_the_programs_numbers_is_null(served: dict[str, Inference
         ("classes", {"instances": [[1, None, 2]]}, 400, "missing value"),
         ("classes", {"instances": []}, 400, "empty"),
         ("classes", {"instances": [[1, 2, 3]] * 17}, 400, "at most 16"),
-        ("classes", {"instances": [[1, 2, 3]], "target": 4}, 400, "it takes 0 to 3"),
-        ("classes", {"instances": [[1, 2, 3]], "target": True}, 400, "it takes 0 to 3"),
-        ("classes", {"instances": [[1, 2, 3]], "output": "other"}, 400, "the program has output-0"),
-        ("classes", {"instances": [[1, 2, 3]], "output": ["output-0"]}, 400, "the program has output-0"),
+        ("classes", {"instances": [[1, 2, 3]], "output": "x"}, 400, '"output" stands beside "instances"'),
+        ("classes", {"instances": [[1, 2, 3]], "parameters": {"target": 4}}, 400, "it takes 0 to 3"),
+        ("classes", {"instances": [[1, 2, 3]], "parameters": {"target": True}}, 400, "it takes 0 to 3"),
+        (
+            "classes",
+            {"instances": [[1, 2, 3]], "parameters": {"output": "other"}},
+            400,
+            "the program has output-0",
+        ),
+        (
+            "classes",
+            {"instances": [[1, 2, 3]], "parameters": {"output": ["output-0"]}},
+            400,
+            "the program has output-0",
+        ),
         ("script", {"instances": [[1, 2]]}, 400, "cannot compute this input"),
         ("script", {"instances": [["a", "b", "c"]]}, 400, "holds text"),
         ("two", {"instances": [{"left": [1, 2], "right": [1, 2]}]}, 400, "one of product, places"),
         (
             "two",
-            {"instances": [{"left": [1, 2], "right": [1, 2]}], "output": "places"},
+            {"instances": [{"left": [1, 2], "right": [1, 2]}], "parameters": {"output": "places"}},
             501,
             "gradients are of one fraction",
         ),

@@ -260,10 +260,10 @@ class DataPlane:
             inner.cancel()
 
     def _late(self, call: Call) -> None:
-        if call.context.deadline == call.deadline:
-            call.expire(f"model {call.model} gave no answer before the request's deadline")
-        else:
-            call.expire(f"model {call.model} gave no answer within {self._timeout_s:g} s")
+        is_callers = call.context.deadline == call.deadline
+        when = "before the request's deadline" if is_callers else f"within {self._timeout_s:g} s"
+        progress = call.context.progress
+        call.expire(f"model {call.model} gave no answer {when}{': ' if progress else ''}{progress}")
 
     def _failed(self, error: BaseException, call: Call) -> FailureError:
         if isinstance(error, FailureError):

@@ -26,7 +26,15 @@ EVENT_STREAM = "text/event-stream"
 class Context(Mapping[str, str]):
     """One call's surroundings: request headers (lower-case names), request id, and headers for the answer."""
 
-    __slots__ = ("_headers", "batch_id", "deadline", "protocol", "request_id", "response_headers")
+    __slots__ = (
+        "_headers",
+        "batch_id",
+        "deadline",
+        "progress",
+        "protocol",
+        "request_id",
+        "response_headers",
+    )
 
     def __init__(self, headers: Mapping[str, str], request_id: str = "", protocol: str = "v1") -> None:
         self._headers = headers
@@ -34,6 +42,8 @@ class Context(Mapping[str, str]):
         self.protocol = protocol
         self.deadline: float | None = None
         """The event loop's time after which nobody waits for the answer; None: ``--request_timeout_s`` alone."""
+        self.progress = ""
+        """How far a long call has come, where the model says so: told in the 504 of one that takes too long."""
         self.batch_id = ""
         """Which batch answered, where the server was asked to tell (``--max_batchsize``)."""
         self.response_headers: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 
 from runtimes.explainer import background, methods
-from runtimes.explainer.model import TabularExplainer, _are_numbers, _Asking
+from runtimes.explainer.explaining import Course
+from runtimes.explainer.model import Asking, TabularExplainer, _labels
 from runtimes.explainer.settings import ExplainerSettings
 from wakeful import Context, FailureError, InvalidError, LoadError
+from wakeful.core.errors import FailureKind
 
 
 def test_a_csv_has_names_and_numbers(tmp_path: Path) -> None:
@@ -85,47 +89,78 @@ def test_a_table_is_explained_by_asking_a_predictor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "are_numbers"),
+    ("answers", "labels"),
     [
-        ([0, 1, 2, 1], False),
-        (["a", "b"], False),
-        ([0.5, 1.0], True),
-        (list(range(60)), True),
-        ([True, False], False),
+        ([0, 1, 2, 1], [0, 1, 2]),
+        (["b", "a"], ["a", "b"]),
+        ([0.5, 1.0], None),
+        (list(range(60)), None),
+        ([True, False], [False, True]),
+        ([{"a": 1}], None),
+        ([[0.5, 0.5]], None),
     ],
 )
-def test_labels_are_told_from_numbers(answers: list[Any], are_numbers: bool) -> None:
-    assert _are_numbers(answers) is are_numbers
+def test_labels_are_told_from_numbers(answers: list[Any], labels: Any) -> None:
+    assert _labels(answers) == labels
 
 
-def test_the_predictor_is_asked_in_calls_of_bounded_size() -> None:
-    model = TabularExplainer(ExplainerSettings(predictor_host="x"))
-    sizes: list[int] = []
+class Predictor:
+    """Answers rows by ``answer``, and keeps how many it was asked for."""
 
-    class Predictor:
-        def predict_blocking(self, payload: Any, context: Context) -> Any:
-            sizes.append(len(payload["instances"]))
-            return {"predictions": [row[0] for row in payload["instances"]]}
+    def __init__(self, answer: Callable[[list[Any]], Any]) -> None:
+        self.sizes: list[int] = []
+        self._answer = answer
 
-    model.predictor = Predictor()  # type: ignore[assignment]
+    async def predict(self, payload: Any, context: Context) -> Any:
+        self.sizes.append(len(payload["instances"]))
+        return self._answer(payload["instances"])
+
+    def predict_blocking(self, payload: Any, context: Context) -> Any:
+        raise NotImplementedError
+
+    async def is_ready(self) -> bool:
+        return True
+
+
+async def asked(predictor: Predictor, first: Any, *more: Any) -> list[Any]:
+    """What an explanation sees of ``more``, asked after ``first``."""
+    course = Course(Context({}), "ask for less")
+
+    def work() -> list[Any]:
+        asking = Asking(predictor, course, first)
+        return [asking(matrix).tolist() for matrix in more]
+
+    return await asyncio.to_thread(work)
+
+
+async def test_the_predictor_is_asked_in_calls_of_bounded_size() -> None:
+    predictor = Predictor(lambda rows: {"predictions": [row[0] + 0.5 for row in rows]})
     matrix = np.arange(600_000.0).reshape(6000, 100)
-    answers = _Asking(model, Context({})).predictions(matrix)
-    assert answers == matrix[:, 0].tolist()
-    assert sizes == [2500, 2500, 1000]
-    late = Context({})
-    late.deadline = 0.0
-    with pytest.raises(FailureError, match="deadline has passed"):
-        _Asking(model, late).predictions(matrix)
+    (scores,) = await asked(predictor, matrix[:2], matrix)
+    assert scores == (matrix[:, 0] + 0.5).tolist()
+    assert predictor.sizes == [2, 2500, 2500, 1000]
+
+
+async def test_what_the_predictor_has_said_it_is_not_asked_again() -> None:
+    predictor = Predictor(
+        lambda rows: {"predictions": ["even" if row[0] % 2 == 0 else "odd" for row in rows]}
+    )
+    first = np.array([[1.0], [2.0], [3.0]])
+    answers = await asked(predictor, first, first[1:], first[:1], np.array([[4.0], [1.0]]))
+    assert answers == [[[1, 0], [0, 1]], [[0, 1]], [[1, 0], [0, 1]]]
+    assert predictor.sizes == [3, 2]
 
 
 @pytest.mark.parametrize("answer", [{}, {"predictions": 3}, {"predictions": [1]}, [1, 2], None])
-def test_a_predictor_that_answers_otherwise_is_told(answer: Any) -> None:
-    model = TabularExplainer(ExplainerSettings(predictor_host="x"))
-
-    class Predictor:
-        def predict_blocking(self, payload: Any, context: Context) -> Any:
-            return answer
-
-    model.predictor = Predictor()  # type: ignore[assignment]
+async def test_a_predictor_that_answers_otherwise_is_told(answer: Any) -> None:
     with pytest.raises(FailureError, match="no list of as many predictions"):
-        _Asking(model, Context({})).predictions(np.ones((2, 2)))
+        await asked(Predictor(lambda _: answer), np.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    "one", [{"label": "a"}, None, [1.0, None], [[1.0]], [{"a": 1}], float("nan"), 1e400, ["a"]]
+)
+async def test_answers_that_nothing_can_explain_are_told(one: Any) -> None:
+    with pytest.raises(FailureError, match="answers neither labels nor numbers") as caught:
+        await asked(Predictor(lambda rows: {"predictions": [one for _ in rows]}), np.ones((2, 2)))
+    assert caught.value.kind is FailureKind.UNSUPPORTED

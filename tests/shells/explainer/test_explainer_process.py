@@ -1,6 +1,6 @@
 """SHAP and LIME for real: the explainer as a process in its own environment, in front of a real predictor.
 
-`hack/explainer-env --prepare` makes the environment; without it these are skipped (and not counted as passed).
+`hack/env explainer` makes the environment; without it these are skipped (and not counted as passed).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ from wakeful import InferenceClient, UpstreamError
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = Path(os.environ.get("WAKEFUL_EXPLAINER_PYTHON") or ROOT / ".venv-explainer" / "bin" / "python")
 pytestmark = [
-    pytest.mark.skipif(not PYTHON.exists(), reason="hack/explainer-env --prepare was not run"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="hack/env explainer was not run"),
     pytest.mark.timeout(120),
 ]
 COLUMNS = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -90,8 +91,16 @@ def predictors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, s
         yield hosts
 
 
+class Explained(InferenceClient):
+    """A client that knows its server's address."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__(base)
+        self.base = base
+
+
 @contextmanager
-def explaining(predictors: dict[str, str], method: str, model: str, *flags: str) -> Iterator[InferenceClient]:
+def explaining(predictors: dict[str, str], method: str, model: str, *flags: str) -> Iterator[Explained]:
     host, folder = predictors[model], predictors["background"]
     with (
         process(
@@ -102,9 +111,19 @@ def explaining(predictors: dict[str, str], method: str, model: str, *flags: str)
             f"--model_dir={folder}",
             *flags,
         ) as base,
-        InferenceClient(base) as client,
+        Explained(base) as client,
     ):
         yield client
+
+
+def metric(base: str, name: str) -> float:
+    text = urllib.request.urlopen(f"{base}/metrics", timeout=30).read().decode()
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+def asked(predictors: dict[str, str], name: str) -> float:
+    """How often the predictor called ``name`` was."""
+    return metric(f"http://{predictors[name]}", "request_predict_seconds_count")
 
 
 ROW = [6.0, 3.0, 4.0, 1.5]
@@ -112,7 +131,10 @@ ROW = [6.0, 3.0, 4.0, 1.5]
 
 def test_shap_of_a_linear_model_is_its_coefficients(predictors: dict[str, str]) -> None:
     with explaining(predictors, "shap", "linear", "--background_rows=20", "--samples=64") as client:
+        before_s = metric(client.base, "process_cpu_seconds_total")
         answer = client.explain("m", {"instances": [ROW]})
+        # shap was imported before: 2.4 s of processor time, half a minute for whoever waited on a busy machine
+        assert metric(client.base, "process_cpu_seconds_total") - before_s < 1.0
         (predicted,) = client.predict("m", {"instances": [ROW]})["predictions"]
         again = client.explain("m", {"instances": [ROW]})
     (output,) = answer["explanations"][0]["outputs"]
@@ -126,17 +148,25 @@ def test_shap_of_a_linear_model_is_its_coefficients(predictors: dict[str, str]) 
 
 def test_shap_of_classes_by_label(predictors: dict[str, str]) -> None:
     with explaining(predictors, "shap", "tree", "--background_rows=20", "--samples=64") as client:
+        before = asked(predictors, "tree")
         answer = client.explain("m", {"instances": [ROW, [5.0, 3.5, 1.4, 0.2]]})
+        assert asked(predictors, "tree") - before == 3  # the background and both rows, then a call a row
+        one = client.explain("m", {"instances": [ROW], "parameters": {"target": 1, "samples": 14}})
         many = {"instances": [ROW] * 17}
         for payload, words in (
             (many, "at most 16"),
             ({"instances": [[1.0]]}, "the background has 4 columns"),
             ({"instances": [["a", 1, 1, 1]]}, "rows of numbers"),
             ({"instances": [[None, 1, 1, 1]]}, "missing value"),
+            (
+                {"instances": [ROW], "parameters": {"target": "1"}},
+                "target is '1': the predictor's outputs are 0, 1, 2",
+            ),
         ):
             with pytest.raises(UpstreamError, match=words) as caught:
                 client.explain("m", payload)
             assert caught.value.status == 400
+    assert one["explanations"][0]["outputs"] == answer["explanations"][0]["outputs"][1:2]
     for explanation, label in zip(answer["explanations"], [1, 0], strict=True):
         outputs = {item["output"]: item for item in explanation["outputs"]}
         assert set(outputs) == {0, 1, 2}
@@ -154,9 +184,11 @@ def test_lime_finds_the_column_that_matters(predictors: dict[str, str]) -> None:
     assert "petal length" in weights[0]["column"]
     with explaining(predictors, "lime", "tree", "--samples=500") as client:
         answer = client.explain("m", {"instances": [[5.0, 3.5, 1.4, 0.2]]})
+        other = client.explain("m", {"instances": [[5.0, 3.5, 1.4, 0.2]], "parameters": {"target": 2}})
     (output,) = answer["explanations"][0]["outputs"]
     assert output["output"] == 0
     assert "petal" in output["weights"][0]["column"]
+    assert other["explanations"][0]["outputs"][0]["output"] == 2
 
 
 def test_a_predictor_that_fails_is_told_as_it_said(predictors: dict[str, str]) -> None:
