@@ -88,6 +88,8 @@ def of_request(request: InferRequest, names: Sequence[str]) -> Columns:
     """Columns of V2 tensors. Raises ``InvalidError``."""
     tensors = request.inputs
     first = tensors[0]
+    if not first.size:
+        raise InvalidError(f"input {shown(first.name)} has no rows: send at least one")
     is_matrix = len(first.shape) == 2 and first.shape[1] == len(names)
     if len(tensors) == 1 and (first.name not in names or is_matrix):
         if not is_matrix:

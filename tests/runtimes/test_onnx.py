@@ -55,6 +55,11 @@ def test_metadata_is_the_models_own(adder: OnnxModel) -> None:
     assert adder.platform() == "onnxruntime_onnx"
 
 
+def test_no_rows_give_no_rows(adder: OnnxModel) -> None:
+    empty = [Tensor(name, (0, 2), "FP32", memoryview(b"")) for name in ("left", "right")]
+    assert infer(adder, *empty) == {"sum": [], "scaled": []}
+
+
 def test_inputs_go_by_name_and_outputs_are_those_asked_for(adder: OnnxModel) -> None:
     left, right = Tensor("left", (1, 2), "FP32", [1.0, 2.0]), Tensor("right", (1, 2), "FP64", [10.0, 20.0])
     assert infer(adder, right, left) == {"sum": [[11, 22]], "scaled": [[22, 44]]}

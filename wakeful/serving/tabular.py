@@ -65,6 +65,8 @@ class TabularModel(Model):
         """The matrix of a V1 object, a V2 request or (another media type) bytes of JSON. Raises ``InvalidError``."""
         if isinstance(payload, InferRequest):
             described = _described(payload.inputs)
+            if not payload.inputs[0].size:
+                raise InvalidError(f"{described}: there are no rows, send at least one")
             if len(payload.inputs) == 1:
                 self._check_width(payload.inputs[0].shape, described)
             matrix = tabular_rows.of_tensors(payload.inputs, self.names)
@@ -169,6 +171,8 @@ def _are_numbers(tensor: Tensor, width: int | None) -> bool:
     if len(shape) != 2 or shape[1] != width:
         return False
     count = shape[0] * width
+    if not count:
+        return False
     if type(data) is memoryview:
         return (
             datatype in RAW_NUMBERS

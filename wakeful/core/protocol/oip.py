@@ -7,7 +7,10 @@ Elements are checked by ``oip_elements``. Left out: numpy (``wakeful.core.protoc
 A tensor's JSON ``data`` may be flat or nested. Worked example: shape [2, 2] takes [1, 2, 3, 4] and [[1, 2], [3, 4]];
 [[1, 2], [3]] is ragged and refused, as is any count but 2 x 2 = 4.
 
-Invariant: a decoded tensor has positive dimensions, a known datatype, and exactly as many elements as its shape says.
+A dimension may be 0: a tensor without elements, such as the empty cache of a text model's first step.
+
+Invariant: a decoded tensor has a known datatype, exactly as many elements as its shape says, and (where these are none)
+no more than ``MAX_EMPTY`` rows or columns of nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ CLASSES = "classification"
 """The parameter of a requested output that asks for its highest classes (``oip_classes``)."""
 MAX_DIMENSIONS = 32
 MAX_TENSORS = 1024
+MAX_EMPTY = 1_000_000
+"""The dimensions but the zeros of a tensor without elements, multiplied: its body holds none, yet lists of it have rows."""
 
 
 @dataclass(slots=True)
@@ -202,7 +207,7 @@ def _plain_input(raw: Any) -> Tensor | None:
     if datatype not in ELEMENT_BYTES or not 0 < len(shape) <= MAX_DIMENSIONS:
         return None
     for size in shape:
-        if type(size) is not int or not 1 <= size < 2**63:
+        if type(size) is not int or not 1 <= size < 2**63:  # 0 is rare: it is looked at closer
             return None
     if not (data is None or type(data) is list) or not (parameters is None or _are_plain(parameters)):
         return None
@@ -306,10 +311,15 @@ def _check_shape(tensor: Tensor) -> None:
     if len(shape) > MAX_DIMENSIONS:
         raise InvalidError(f"input {name} has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are possible")
     for size in shape:
-        if not 1 <= size < 2**63:
+        if not 0 <= size < 2**63:
             raise InvalidError(
-                f"input {name} has shape {shown(list(shape))}: every dimension must be from 1 to 2^63 - 1"
+                f"input {name} has shape {shown(list(shape))}: every dimension must be from 0 to 2^63 - 1"
             )
+    if 0 in shape and math.prod(size or 1 for size in shape) > MAX_EMPTY:
+        raise InvalidError(
+            f"input {name} has shape {shown(list(shape))}: of a tensor without elements the other dimensions may come to "
+            f"{MAX_EMPTY} at most"
+        )
 
 
 def complete_json(tensor: Tensor) -> None:
