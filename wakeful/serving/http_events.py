@@ -105,7 +105,7 @@ def _looks_structured(content_type: str, body: bytes) -> bool:
 def _payload(event: cloudevents.Event) -> Any:
     data = event.data or b""
     content_type = event.datacontenttype or "application/json"
-    if not v1.is_json(content_type):
+    if not v1.holds_json(data, content_type):
         return data
     if not data:
         raise InvalidError("the event has no data: a model needs a payload")
@@ -120,7 +120,7 @@ def answer(
     Raises ``TypeError`` for what JSON has no form for.
     """
     is_raw = isinstance(result, bytes)
-    data = result if is_raw else spaced_json.spaced(oip.dump(result))  # KServe's separators
+    data = result if is_raw else spaced_json.spaced(json_values.answer(result))  # KServe's separators
     return cloudevents.Event(
         id=ids.answer_id(),
         source=names.source or SOURCE_PREFIX + model,

@@ -77,6 +77,23 @@ async def test_other_content_types_pass_as_bytes(start: Any) -> None:
     assert (await client.ask("POST", "/", data=b"\x00\x01", headers=headers))[1] == {"predictions": 2}
 
 
+@pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "text/json"])
+async def test_an_object_that_the_client_gave_no_type_is_taken_for_what_it_is(
+    start: Any, content_type: str
+) -> None:
+    client = await start()
+    headers = {**BINARY, "Content-Type": content_type}
+    structured = {**EVENT, "datacontenttype": content_type, "data": '{"instances": [1]}'}
+    if content_type == "text/json":  # JSON to CloudEvents, whose data is no text then
+        structured["data"] = EVENT["data"]
+    for sent, body in ((headers, '{"instances": [1]}'), (STRUCTURED, json.dumps(structured))):
+        status, found, _ = await client.ask("POST", "/", data=body, headers=sent)
+        assert status == 200
+        answer = found if sent is headers else json.loads(found)["data"]
+        assert answer == {"predictions": {"instances": [1]}}
+    assert (await client.ask("POST", "/", data=b"text", headers=headers))[1] == {"predictions": 4}
+
+
 async def test_v2_infer_does_not_unwrap_events(start: Any) -> None:
     client = await start()
     body = {"inputs": [{"name": "x", "shape": [1], "datatype": "INT32", "data": [1]}]}
