@@ -133,12 +133,13 @@ class GrpcCall(Stream):
         metadata = self._context.response_headers if self._context is not None else NOTHING
         trailers = grpc_status.failed(error, metadata)
         status = grpc_status.http_status(error)
+        failed = self._failed
         self._over(status)
         self._close(trailers)
         if self._watch is not None:
             self._tell_observers(observed_failure(self.context, error))
-        elif self._failed is not None:
-            self._failed(observed_failure(self.context, error))
+        elif failed is not None:
+            failed(observed_failure(self.context, error))
 
     def _close(self, trailers: bytes) -> None:
         raise NotImplementedError
@@ -162,6 +163,7 @@ class GrpcCall(Stream):
             return
         self._is_ended = True
         self.unframer.release()
+        self._failed = None  # it refers to the call, which is to go now, with its message
         cancel, self._cancel = self._cancel, None
         if cancel is not None:
             cancel()

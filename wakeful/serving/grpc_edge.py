@@ -85,9 +85,10 @@ class InferenceService:
         return await self.plane.aside(partial(encode, entry, incoming, result))
 
     def _done(self, call: UnaryCall, entry: Entry, incoming: oip_proto.Incoming, outcome: Any) -> None:
+        if isinstance(outcome, FailureError):
+            call.fail(outcome)  # not raised: its traceback would hold this frame, which holds it
+            return
         try:
-            if isinstance(outcome, FailureError):
-                raise outcome
             call.reply(encode(entry, incoming, outcome))
         except FailureError as error:
             call.fail(error)
