@@ -31,6 +31,13 @@ def reader(platform: Platform, page: str, elsewhere: str = UP, **replaced: str) 
     return Reader(page, texts | replaced, elsewhere, platform.environment)
 
 
+def table_begun(platform: Platform) -> Path:
+    """The table of images as the page before left it."""
+    table = platform.layout.data_dir / "images.yaml"
+    table.write_text('images:\n  - pattern: "example/before:*"\n    argv: ["true"]\n')
+    return table
+
+
 @contextmanager
 def background(*command: str) -> Iterator[subprocess.Popen[bytes]]:
     """A program of another terminal."""
@@ -65,9 +72,11 @@ def test_custom_model(platform: Platform) -> None:
 
 
 def test_transformer(platform: Platform) -> None:
+    table = table_begun(platform)
     following = reader(platform, "docs/tutorial/transformer.md")
     following.follow()
     assert following.compared == 2
+    assert "example/before" in table.read_text(), "what the reader did before still works"
     for name in ("transformer-collocated", "transformer"):
         platform.kubectl("delete", "-f", str(ROOT / f"config/samples/{name}.yaml"), "--ignore-not-found")
 
@@ -75,9 +84,11 @@ def test_transformer(platform: Platform) -> None:
 @pytest.mark.skipif(not EXPLAINER.exists(), reason="hack/env explainer was not run")
 def test_explainer(platform: Platform) -> None:
     platform.kubectl("apply", "-f", str(ROOT / "config/samples/iris.yaml"))
+    table = table_begun(platform)
     following = reader(platform, "docs/tutorial/explainer.md")
     following.follow()
     assert following.compared == 1
+    assert "example/before" in table.read_text()
     platform.kubectl("delete", "isvc", "iris-explained", "-n", "iris-demo")
 
 
