@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 import hpack
 
@@ -61,9 +61,9 @@ class _Caller(asyncio.Protocol):
         self.failed = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
+        self._transport = cast(asyncio.Transport, transport)
         window = frames.window_update(0, 1 << 30)
-        transport.write(
+        self._transport.write(
             frames.PREFACE
             + frames.settings(
                 {
@@ -113,7 +113,7 @@ class _Caller(asyncio.Protocol):
 
     def _on_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind == frames.HEADERS:
-            fields = dict(self._decoder.decode(payload))
+            fields: dict[Any, Any] = dict(self._decoder.decode(payload))
             if not flags & frames.END_STREAM:
                 return
             if fields.get("grpc-status") != "0":

@@ -88,7 +88,7 @@ async def serve_gateway(report: Connection) -> None:
     fleet.mark_synced()
     report.send(await front.listen(0))
     ticks = asyncio.gather(fleet.run_ticks(), front.run_sweep())
-    while True:
+    while not ticks.done():
         await asyncio.get_running_loop().run_in_executor(None, report.recv)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         report.send((usage.ru_utime + usage.ru_stime, usage.ru_maxrss))
@@ -138,8 +138,9 @@ async def load(port: int, connections: int, seconds: float, pause_s: float = 0.0
     began = time.perf_counter()
     clients = []
     for _ in range(connections):
-        client = Client(b"m.ns.localhost", began + seconds, pause_s)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
+        _, client = await loop.create_connection(
+            lambda: Client(b"m.ns.localhost", began + seconds, pause_s), "127.0.0.1", port
+        )
         clients.append(client)
     await asyncio.gather(*(client.done for client in clients))
     took = time.perf_counter() - began
@@ -154,7 +155,7 @@ async def load(port: int, connections: int, seconds: float, pause_s: float = 0.0
 
 def start(
     target: Callable[[Connection], Any], core: int | None
-) -> tuple[multiprocessing.Process, Connection]:
+) -> tuple[multiprocessing.process.BaseProcess, Connection]:
     ours, theirs = multiprocessing.Pipe()
 
     def run() -> None:

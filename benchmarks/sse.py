@@ -142,8 +142,8 @@ async def one_round(streams: int, socket: str, port: int) -> list[int]:
         readers.append(reader)
         transports.append(transport)
     await asyncio.gather(*(reader.done for reader in readers))
-    for transport in transports:
-        transport.close()
+    for opened in transports:
+        opened.close()
     return delays
 
 
