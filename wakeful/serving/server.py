@@ -91,13 +91,14 @@ class Server:
             self._grpc = grpc_compose.opener(self.edge, self.startup, self.connections, limits)
         return self._grpc
 
-    async def load(self) -> None:
-        """Load every model. Raises ``LoadError``."""
+    async def load(self, but: frozenset[str] = frozenset()) -> None:
+        """Load every model ``but`` some. Raises ``LoadError``."""
         self.startup.loading()
         if self._predictor is not None:
             self._predictor.open()
         for name in self.registry.names():
-            await self.registry.load(name)
+            if name not in but:
+                await self.registry.load(name)
         self.startup.loaded()
         self._metrics.import_s.set(self.startup.import_ms / 1000)
         self._metrics.load_s.set(self.startup.load_ms / 1000)
@@ -156,7 +157,7 @@ class Server:
 async def run(server: Server, ignored: Sequence[str], worker: Worker | None = None) -> int:
     """Load, listen, wait for a signal, drain. The exit status. As one of several ``worker``s: listen when all have loaded."""
     try:
-        await server.load()
+        await server.load(worker.unloaded if worker else frozenset())
         stop = lifecycle.stop_event()
         if worker is not None:
             server.edge.all_pages = worker.pages

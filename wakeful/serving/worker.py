@@ -27,8 +27,12 @@ CarryOut = Callable[[str, str], Awaitable[None]]
 class Worker:
     """This process as one of several. ``sockets`` are to be listened on once ``may_listen`` has returned."""
 
-    def __init__(self, place: int, control: socket.socket, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, place: int, control: socket.socket, sockets: list[socket.socket], unloaded: frozenset[str]
+    ) -> None:
         self.place = place
+        self.unloaded = unloaded
+        """The models that are unloaded in the other workers: not to be loaded here either."""
         self.sockets = sockets
         self._control = control
         self._writer: asyncio.StreamWriter | None = None
@@ -84,11 +88,11 @@ class Worker:
         self._changed[number] = waiting
         self._send({"change": number, "verb": verb, "name": name})
         try:
-            told = await waiting
+            told = {key: (await waiting)[key] for key in ("count", "errors", "is_undone")}
         finally:
             del self._changed[number]
         if told["errors"]:
-            raise LoadError(worker_changes.sentence(verb, name, told["count"], told["errors"]))
+            raise LoadError(worker_changes.sentence(verb, name, **told))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

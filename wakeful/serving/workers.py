@@ -28,7 +28,7 @@ import orjson
 from wakeful.kit import listening, logs
 from wakeful.serving import worker_pages
 from wakeful.serving.worker import Worker
-from wakeful.serving.worker_changes import Changes
+from wakeful.serving.worker_changes import UNLOAD, Change, Changes
 
 PR_SET_PDEATHSIG = 1
 REPORT_S = 1.0
@@ -51,9 +51,9 @@ class _Child:
     pid: int
     control: socket.socket
     born: float
+    told: float
+    """When it was born, or last told what it had missed."""
     is_loaded: bool = False
-    told: float | None = None
-    """When it was last told what it had missed."""
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
     page: list[worker_pages.Family] = field(default_factory=list)
@@ -132,14 +132,14 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        parent = os.getpid()
+        parent, born = os.getpid(), time.monotonic()
         pid = os.fork()
         if pid == 0:
             self._become_worker(place, parent, ours, theirs)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         theirs.close()
         ours.setblocking(False)
-        child = _Child(place, pid, ours, time.monotonic())
+        child = _Child(place, pid, ours, born, told=born)
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, child)
 
@@ -159,7 +159,7 @@ class Supervisor:
             self._selector.close()
             for child in self._children.values():
                 child.control.close()
-            status = self._main(Worker(place, theirs, self._sockets))
+            status = self._main(Worker(place, theirs, self._sockets, self._changes.unloaded()))
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else 1
         except BaseException as error:
@@ -231,8 +231,7 @@ class Supervisor:
 
     def _loaded(self, child: _Child) -> None:
         """A worker could serve, once it has made up for the changes that it missed, and (at the start) all others could."""
-        since = child.born if child.told is None else child.told
-        missed = self._changes.missed(since, is_fresh=child.told is None)
+        missed = self._changes.missed(child.told)
         if missed:
             child.told = time.monotonic()
             self._send(child, {"missed": missed})
@@ -246,21 +245,37 @@ class Supervisor:
                 self._send(each, {"go": True})
 
     def _begin_change(self, child: _Child, asked: int, what: tuple[str, str]) -> None:
-        workers = {item.pid: item.place for item in self._children.values() if item.is_loaded}
-        number = self._changes.begin(child.pid, asked, what, workers, time.monotonic())
+        number = self._changes.begin(child.pid, asked, what, self._serving(), time.monotonic())
         if number is None:
             text = f"model {what[1]} is being loaded or unloaded already: try again later"
-            self._send(child, {"changed": asked, "count": 1, "errors": [[child.place, text]]})
+            self._send(
+                child, {"changed": asked, "count": 1, "errors": [[child.place, text]], "is_undone": False}
+            )
             return
-        for pid in workers:
+        self._have_done(number, what)
+
+    def _serving(self) -> dict[int, int]:
+        """Pid to place of the workers that serve."""
+        return {child.pid: child.place for child in self._children.values() if child.is_loaded}
+
+    def _have_done(self, number: int, what: tuple[str, str]) -> None:
+        for pid in self._serving():
             self._send(self._children[pid], {"do": number, "verb": what[0], "name": what[1]})
+
+    def _end_change(self, change: Change, now: float) -> None:
+        """Tell the asker how a change ended, once a load that is in some workers only is in none."""
+        if change.is_half_done:
+            number = self._changes.undo(change, self._serving(), now)
+            self._have_done(number, (UNLOAD, change.name))
+        elif (asker := self._children.get(change.asker)) is not None:
+            told = change.undoes or change
+            answer = {"count": told.count, "errors": told.errors, "is_undone": change.undoes is not None}
+            self._send(asker, {"changed": change.number, **answer})
 
     def _on_time(self) -> None:
         now = time.monotonic()
         for change in self._changes.finished(now):
-            asker = self._children.get(change.asker)
-            if asker is not None:
-                self._send(asker, {"changed": change.number, "count": change.count, "errors": change.errors})
+            self._end_change(change, now)
         for number, scrape in list(self._scrapes.items()):
             if not scrape.missing or scrape.deadline <= now:
                 del self._scrapes[number]

@@ -135,11 +135,9 @@ def test_a_change_is_in_all_processes_when_it_is_answered(tmp_path: Path) -> Non
         assert running.change("unload") == (200, {"name": "m", "unload": True})
         for _ in range(20):
             assert running.ask("/v1/models/m:predict")[0] == 503
-        new = replaced(
-            running, min(pids)
-        )  # it loads the model at its start: it must not be the only one that has it
-        until_blocking(lambda: (tmp_path / f"loading-{new}").exists(), 20, "the new process to load")
+        new = replaced(running, min(pids))  # it must not be the only one that has the model
         until_blocking(lambda: _serves(running, 3), 20, (tmp_path / "log").read_text)
+        assert not (tmp_path / f"loading-{new}").exists()
         for _ in range(20):
             assert running.ask("/v1/models/m:predict")[0] == 503
         assert running.change("load")[0] == 200
@@ -151,18 +149,37 @@ def _serves(running: Running, workers: int) -> bool:
         return f"wakeful_serving_workers {workers}.0" in response.read().decode()
 
 
-def test_a_process_that_could_not_is_named_and_the_others_have_it(tmp_path: Path) -> None:
+def test_a_load_that_fails_in_one_process_is_undone_in_the_others(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         bad = min(running.pids())
         (tmp_path / f"fail-{bad}").touch()
         (tmp_path / "version").write_text("2")
-        status, said = running.change("load")
-        assert status == 503 and "failed in 1 of 3 processes, which now differ: worker " in said["error"]
-        assert "ValueError: no room; the model that was loaded before answers on" in said["error"]
-        assert running.versions() == {**dict.fromkeys(running.pids(), "2"), bad: "1"}
+        for _ in range(2):  # a reload, then a load of what is unloaded
+            status, said = running.change("load")
+            assert status == 503 and "load of model m failed in 1 of 3 processes: worker " in said["error"]
+            assert "ValueError: no room" in said["error"]
+            assert said["error"].endswith(
+                "the model is unloaded in all of them now: load it again once the cause is gone"
+            )
+            for _ in range(20):
+                assert running.ask("/v1/models/m:predict")[0] == 503
+        (tmp_path / "version").unlink()  # a process that starts now could not load it, and need not
+        new = replaced(running, max(running.pids()))
+        until_blocking(lambda: _serves(running, 3), 20, (tmp_path / "log").read_text)
+        for _ in range(20):
+            assert running.ask("/v1/models/m:predict")[0] == 503
+        (tmp_path / "version").write_text("2")
         (tmp_path / f"fail-{bad}").unlink()
         assert running.change("load")[0] == 200
-        assert running.versions() == dict.fromkeys(running.pids(), "2")
+        assert running.versions() == dict.fromkeys(running.pids(), "2") and new in running.pids()
+
+
+def test_a_reload_that_fails_in_all_processes_leaves_the_old_model(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        (tmp_path / "version").rename(tmp_path / "away")
+        status, said = running.change("load")
+        assert status == 503 and said["error"].endswith("the model that was loaded before answers on")
+        assert running.versions() == dict.fromkeys(running.pids(), "1")
 
 
 def test_one_change_at_a_time_and_a_process_that_dies_in_it_is_named(tmp_path: Path) -> None:
@@ -222,26 +239,63 @@ def test_changes_of_one_model_go_one_after_the_other() -> None:
     assert changes.next_deadline() is None and changes.begin(10, 3, ("load", "m"), {10: 0}, 200.0) == 3
 
 
+def test_a_load_is_taken_back_where_some_could_and_some_could_not() -> None:
+    changes, two = Changes(), {10: 0, 11: 1}
+    changes.begin(10, 1, ("load", "m"), two, 1.0)
+    changes.did(1, 10, None)
+    changes.did(1, 11, "no room")
+    (half,) = changes.finished(2.0)
+    assert half.is_half_done and changes.undo(half, two, 2.0) == 2
+    assert changes.begin(10, 2, ("load", "m"), two, 2.0) is None
+    changes.did(2, 10, None)
+    changes.did(2, 11, "unload() raised: out of service all the same")
+    (back,) = changes.finished(3.0)
+    assert back.undoes is half and (back.asker, back.number) == (10, 1)
+    assert not back.is_half_done and changes.unloaded() == {"m"}
+
+
 @pytest.mark.parametrize(
-    ("since", "is_fresh", "missed"),
-    [
-        (0.0, True, [["unload", "a"], ["load", "b"]]),
-        (15.0, True, [["unload", "a"], ["load", "b"]]),
-        (25.0, True, [["unload", "a"]]),
-        (15.0, False, [["load", "b"]]),
-        (25.0, False, []),
-    ],
+    ("verb", "first", "second"),
+    [("load", "no room", "no room"), ("load", None, None), ("unload", None, "no"), ("load", None, "ended")],
 )
-def test_what_a_new_process_has_missed(since: float, is_fresh: bool, missed: list[list[str]]) -> None:
+def test_what_is_not_half_done(verb: str, first: str | None, second: str | None) -> None:
+    """One that ended is replaced by one that loads: nobody lives on without the change."""
+    changes = Changes()
+    changes.begin(10, 1, (verb, "m"), {10: 0, 11: 1}, 1.0)
+    changes.did(1, 10, first)
+    if second == "ended":
+        changes.ended(11)
+    else:
+        changes.did(1, 11, second)
+    assert not changes.finished(2.0)[0].is_half_done
+
+
+def test_a_load_that_none_could_changes_nothing_for_those_who_start_later() -> None:
+    changes = Changes()
+    for number, (verb, error) in enumerate((("load", "no"), ("unload", None), ("load", "no")), 1):
+        changes.begin(10, number, (verb, "m"), {10: 0}, number)
+        changes.did(number, 10, error)
+        changes.finished(number)
+        assert changes.unloaded() == ({"m"} if number > 1 else set())
+
+
+@pytest.mark.parametrize(
+    ("since", "missed"),
+    [(0.0, [["unload", "a"], ["load", "b"]]), (15.0, [["load", "b"]]), (25.0, [])],
+)
+def test_what_a_new_process_has_missed(since: float, missed: list[list[str]]) -> None:
     changes = Changes()
     changes.begin(1, 1, ("load", "a"), {}, 5.0)
     changes.finished(5.0)
     changes.begin(1, 2, ("unload", "a"), {}, 10.0)
     changes.begin(1, 3, ("load", "b"), {}, 20.0)
-    assert changes.missed(since, is_fresh=is_fresh) == missed
+    assert (changes.missed(since), changes.unloaded()) == (missed, {"a"})
 
 
 def test_one_cause_in_all_is_said_once() -> None:
-    assert sentence("load", "m", 2, [[0, "no file"], [1, "no file"]]) == "no file"
-    assert sentence("load", "m", 2, [[1, "no file"]]).startswith("load of model m failed in 1 of 2 processes")
-    assert "worker 0: a; worker 1: b" in sentence("load", "m", 2, [[0, "a"], [1, "b"]])
+    assert sentence("load", "m", 2, [[0, "no file"], [1, "no file"]], False) == "no file"
+    one = sentence("load", "m", 2, [[1, "no file"]], False)
+    assert one == (
+        "load of model m failed in 1 of 2 processes: worker 1: no file; do it again once the cause is gone"
+    )
+    assert "worker 0: a; worker 1: b" in sentence("load", "m", 2, [[0, "a"], [1, "b"]], False)
