@@ -164,9 +164,11 @@ def _take_raw(tensors: Sequence[_Tensor], given: dict[str, Any], name: str) -> N
     raw = given.pop(name, None)
     if given:
         raise TypeError(f"unexpected keyword argument {next(iter(given))!r}")
-    if raw and len(raw) != len(tensors):
+    if not raw:
+        return
+    if len(raw) != len(tensors):
         raise InvalidError(f"{name} has {len(raw)} elements for {len(tensors)} tensors")
-    for tensor, content in zip(tensors, raw or (), strict=False):
+    for tensor, content in zip(tensors, raw, strict=True):
         tensor.set_raw(content)
 
 
@@ -292,9 +294,11 @@ def response_of(response: oip.InferResponse) -> InferResponse:
 
 
 def core_response(response: InferResponse) -> oip.InferResponse:
-    """An answer as the edges encode it. Raises ``FailureError`` (internal): the model made it wrong."""
+    """An answer as the edges encode it, who refuse outputs that are none. Raises ``FailureError`` (internal)."""
+    outputs: Any = response.outputs
     try:
-        outputs = [item.complete() for item in response.outputs]
+        if isinstance(outputs, list | tuple):
+            outputs = [item.complete() if isinstance(item, _Tensor) else item for item in outputs]
     except FailureError as error:
         raise FailureError(FailureKind.INTERNAL, f"the model's answer is wrong: {error}") from error
     return oip.InferResponse(

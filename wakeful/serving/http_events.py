@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import causation, cloudevents, oip, spaced_json, v1
+from wakeful.core.protocol import causation, cloudevents, json_values, spaced_json, v1
 from wakeful.core.protocol.problem import parse_json
 from wakeful.serving import ids
 from wakeful.serving.exchange import Headers
@@ -117,7 +117,7 @@ def answer(
 ) -> cloudevents.Event:
     """The event that answers ``request`` with ``result`` (any JSON value, or bytes); ``kind``: its type, if not the usual one.
 
-    Raises ``TypeError`` for what JSON has no form for.
+    Raises ``FailureError`` (internal) for what JSON has no form for.
     """
     is_raw = isinstance(result, bytes)
     data = result if is_raw else spaced_json.spaced(json_values.answer(result))  # KServe's separators

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import cloudevents, oip, problem, v1
+from wakeful.core.protocol import cloudevents, json_values, oip, problem, v1
 from wakeful.serving import http_events, http_replies, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
@@ -70,7 +70,7 @@ class V1Edge:
         if type(result) is not dict:
             if isinstance(result, str):
                 headers.setdefault("Content-Type", "text/plain; charset=utf-8")
-                return Reply(200, headers, result.encode())
+                return Reply(200, headers, json_values.text(result))
             if isinstance(result, bytes | bytearray | memoryview):
                 headers.setdefault("Content-Type", "application/octet-stream")
                 return Reply(200, headers, bytes(result))
@@ -83,12 +83,8 @@ class V1Edge:
             context.batch_id and isinstance(result, dict) and "predictions" in result
         ):  # as KServe's batcher answers
             result = {"message": "", "batchId": context.batch_id, "predictions": result["predictions"]}
-        try:
-            body = oip.dump(result)
-        except TypeError as error:
-            raise _no_json(error) from error
         headers.setdefault("Content-Type", JSON)
-        return Reply(200, headers, body)
+        return Reply(200, headers, json_values.answer(result))
 
     def _event_reply(
         self,
@@ -115,15 +111,12 @@ class V1Edge:
         elif isinstance(result, oip.InferResponse):
             result = translation.to_predictions(result)
         if isinstance(result, str):
-            result = result.encode()
+            result = json_values.text(result)
         if streams.is_stream(result):
             raise FailureError(
                 FailureKind.UNSUPPORTED, "a streamed answer cannot be an event: ask without streaming"
             )
-        try:
-            return http_events.answer(received.event, entry.model.name, result, self.naming)
-        except TypeError as error:
-            raise _no_json(error) from error
+        return http_events.answer(received.event, entry.model.name, result, self.naming)
 
 
 def is_plain(headers: Headers) -> bool:
@@ -140,7 +133,3 @@ def is_v2(payload: Any) -> bool:
     return bool(
         isinstance(inputs, list) and inputs and isinstance(inputs[0], dict) and "datatype" in inputs[0]
     )
-
-
-def _no_json(error: TypeError) -> FailureError:
-    return FailureError(FailureKind.INTERNAL, f"the model's answer has no JSON form: {error}")

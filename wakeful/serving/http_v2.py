@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, oip_binary, oip_known, oip_outputs, v1
+from wakeful.core.protocol import oip, oip_answers, oip_binary, oip_known, v1
 from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import http_replies, ids, translation
@@ -106,12 +106,7 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
         return quick
     response, names = _selected(entry, request, result)
     if not names:
-        try:
-            content = oip.encode_json(response, response.outputs)
-        except TypeError as error:
-            raise FailureError(
-                FailureKind.INTERNAL, f"the model's answer has no JSON form: {error}"
-            ) from error
+        content = oip.encode_json(response, response.outputs)
         headers["Content-Type"] = "application/json"
         return Reply(200, headers, content)
     from wakeful.core.protocol.arrays import raw_view
@@ -157,11 +152,10 @@ def as_response(result: Any, model: Model) -> oip.InferResponse:
         return result
     match result:
         case oip.InferResponse():
-            return _whole(result, model)
+            return oip_answers.whole(result, f"model {model.name}")
         case {"outputs": list(outputs)}:
-            tensors = [_tensor(model, place, output) for place, output in enumerate(outputs)]
-            given = oip.InferResponse(tensors, id=result.get("id"), parameters=result.get("parameters"))
-            return _whole(given, model)
+            given = oip.InferResponse(outputs, id=result.get("id"), parameters=result.get("parameters"))
+            return oip_answers.whole(given, f"model {model.name}")
         case {"predictions": _}:
             return translation.to_response(result, model.outputs())
         case _:
@@ -169,29 +163,3 @@ def as_response(result: Any, model: Model) -> oip.InferResponse:
                 FailureKind.UNSUPPORTED,
                 f"model {model.name} answered a V2 request with {type(result).__name__}, not an InferResponse: use :predict",
             )
-
-
-def _tensor(model: Model, place: int, output: Any) -> oip.Tensor:
-    """An output that model code wrote as a dict. Raises ``FailureError`` (internal) that says what it lacks."""
-    try:
-        name, shape, datatype, data = (output[key] for key in ("name", "shape", "datatype", "data"))
-        return oip.Tensor(name, tuple(shape), datatype, data, output.get("parameters") or {})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FailureError(
-            FailureKind.INTERNAL,
-            f"model {model.name} answered a V2 request with outputs[{place}] that is no tensor: it needs name, shape (a list), "
-            "datatype and data",
-        ) from error
-
-
-def _whole(response: oip.InferResponse, model: Model) -> oip.InferResponse:
-    """The answer of model code, its outputs as protocols need them. Raises ``FailureError`` (internal) where they cannot be."""
-    who = f"model {model.name}"
-    if not isinstance(response.outputs, list | tuple):
-        raise FailureError(FailureKind.INTERNAL, f"{who} answered a V2 request without a list of outputs")
-    given = [
-        tensor if isinstance(tensor, oip.Tensor) else _tensor(model, place, tensor)
-        for place, tensor in enumerate(response.outputs)
-    ]
-    outputs = [oip_outputs.settled(tensor, who) for tensor in given]
-    return oip.InferResponse(outputs, "", response.id, response.model_version, response.parameters)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from wakeful.core.protocol import oip
+from wakeful.core.protocol import json_values
 
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 _END = object()
@@ -26,7 +26,7 @@ def is_stream(result: Any) -> bool:
 
 
 async def parts(result: AsyncIterator[Any] | Iterator[Any], run: Run) -> AsyncIterator[bytes]:
-    """The parts of ``result`` as bytes. Raises what the generator raises, ``TypeError`` for a part without a JSON form."""
+    """The parts of ``result`` as bytes. Raises what the generator raises, ``FailureError`` for a part without a JSON form."""
     if isinstance(result, AsyncIterator):
         try:
             async for part in result:
@@ -52,7 +52,7 @@ def encode(part: Any) -> bytes:
     if isinstance(part, bytes):
         return part
     if isinstance(part, str):
-        return part.encode()
+        return json_values.text(part, "a part of the model's answer")
     if isinstance(part, bytearray | memoryview):
         return bytes(part)
-    return b"data: " + oip.dump(part) + b"\n\n"
+    return b"data: " + json_values.answer(part, "a part of the model's answer") + b"\n\n"

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import oip, oip_elements, oip_outputs, v1
+from wakeful.core.protocol import json_values, oip, oip_answers, oip_elements, v1
 from wakeful.core.protocol.problem import parse_json, shown, type_name
 from wakeful.serving.model import Model, TensorSpec
 
@@ -90,7 +90,7 @@ def _tensor(name: str, rows: list[Any], spec: TensorSpec | None) -> oip.Tensor:
     said = shown(name)
     shape = [len(rows)]
     level = rows
-    while level and type(level[0]) is list:
+    while level and type(level[0]) is list and len(shape) <= oip_elements.MAX_DEPTH:
         shape.append(len(level[0]))
         level = level[0]
     if 0 in shape:
@@ -98,8 +98,11 @@ def _tensor(name: str, rows: list[Any], spec: TensorSpec | None) -> oip.Tensor:
     flat = [_content(value, said) for value in oip_elements.flatten(rows, said)]
     datatype = spec.datatype if spec is not None else _datatype(flat, said)
     if datatype == "BYTES":
-        if odd := next((value for value in flat if not isinstance(value, str | bytes)), None):
-            raise InvalidError(f"input {said} holds {type_name(odd)}, which is not BYTES")
+        for value in flat:
+            if not isinstance(value, str | bytes):
+                raise InvalidError(f"input {said} holds {type_name(value)}, which is not BYTES")
+            if isinstance(value, str) and not json_values.is_utf8(value):
+                raise InvalidError(f"input {said} holds text that is no UTF-8")
         return oip.Tensor(name, tuple(shape), datatype, flat)
     halves = datatype in oip.BINARY_ONLY
     oip_elements.check(flat, "FP32" if halves else datatype, name)
@@ -184,10 +187,9 @@ def lists_of(array: NDArray[Any]) -> Any:
 def to_predictions(response: oip.InferResponse) -> dict[str, Any]:
     """V1's answer of a V2 one: the only output's rows, or objects by output name. Raises ``FailureError``."""
     columns = {}
-    for tensor in response.outputs:
-        found = oip_outputs.settled(tensor)
+    for found in oip_answers.whole(response).outputs:
         kept = oip.Tensor(found.name, found.shape, found.datatype, _raw(found))
-        columns[tensor.name] = _nested(kept, "output")
+        columns[found.name] = _nested(kept, "output")
     if len(columns) == 1:
         return {"predictions": next(iter(columns.values()))}
     if len({len(column) for column in columns.values()}) > 1:
@@ -214,7 +216,7 @@ def to_response(answer: dict[str, Any], specs: Sequence[TensorSpec]) -> oip.Infe
         try:
             return _response(rows, specs)
         except (InvalidError, KeyError, TypeError):  # numpy's scalars in lists, say: what V1 would answer
-            return _response(parse_json(oip.dump(rows), "it"), specs)
+            return _response(parse_json(json_values.answer(rows), "it"), specs)
     except (InvalidError, KeyError, TypeError) as error:
         raise FailureError(
             FailureKind.UNSUPPORTED, f"the model's predictions cannot be a tensor ({error}): use :predict"
@@ -226,6 +228,8 @@ def _response(rows: Any, specs: Sequence[TensorSpec]) -> oip.InferResponse:
     if not isinstance(rows, list) or not rows:
         raise InvalidError(f"predictions is {type_name(rows)} or empty")
     if isinstance(rows[0], dict):
+        if odd := [name for name in rows[0] if not (isinstance(name, str) and json_values.is_utf8(name))]:
+            raise InvalidError(f"a row has the member {shown(odd[0])}, which is no text")
         return oip.InferResponse(
             [_tensor(name, [row[name] for row in rows], by_name.get(name)) for name in rows[0]]
         )

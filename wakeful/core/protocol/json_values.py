@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from wakeful.core.errors import FailureError, FailureKind
+
 _FLAGS = orjson.OPT_NON_STR_KEYS
 ADVICE = {
     "c": "return its .real and .imag, or np.abs() of it",
@@ -33,6 +35,35 @@ def dump(value: Any) -> bytes:
         return orjson.dumps(value, _converted, _FLAGS)
     except TypeError as error:
         raise TypeError(str(error.__cause__ or error)[:300]) from error
+
+
+def answer(value: Any, what: str = "the model's answer") -> bytes:
+    """As ``dump``, of what model code made. Raises ``FailureError`` (internal): it is the model's to repair."""
+    try:
+        return dump(value)
+    except TypeError as error:
+        raise FailureError(FailureKind.INTERNAL, f"{what} has no JSON form: {error}") from error
+
+
+def text(value: str, what: str = "the model's answer") -> bytes:
+    """Text of model code as UTF-8. Raises ``FailureError`` (internal) where it has none: half of a surrogate pair."""
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise FailureError(
+            FailureKind.INTERNAL,
+            f"{what} is text that is no UTF-8 ({value[error.start]!a} at character {error.start}): return bytes",
+        ) from error
+
+
+def is_utf8(value: str) -> bool:
+    """Whether text can be sent; code that reads files with ``surrogateescape`` makes some that cannot."""
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
 
 
 def _listed(value: Any) -> Any:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import oip_elements
+from wakeful.core.protocol import json_values, oip_elements
 from wakeful.core.protocol.json_values import dump as dump
 from wakeful.core.protocol.problem import SchemaError, SchemaIssue, parse_json, shown, type_name
 
@@ -366,7 +366,7 @@ def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:
     for tensor in outputs:
         if tensor.datatype in BINARY_ONLY:
             raise no_json_form(tensor, tensor.datatype)
-    return dump(
+    return json_values.answer(
         {
             "model_name": response.model_name,
             "model_version": response.model_version,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import oip
+from wakeful.core.protocol import json_values, oip
 from wakeful.core.protocol.problem import parse_json, shown
 
 HEADER = "Inference-Header-Content-Length"
@@ -154,5 +154,5 @@ def encode(
             entry["parameters"] = parameters
         entries.append(entry)
     head["outputs"] = entries
-    header = oip.dump(head)
+    header = json_values.answer(head)
     return (header, *(raw[tensor.name] for tensor in outputs if tensor.name in raw)), len(header)

@@ -31,6 +31,8 @@ INTEGER_RANGES = {
 }
 FP32_MAX = 3.4028235677973362e38
 """The largest double that is a finite FP32 once rounded: the shortest text of FP32's own maximum, 3.4028235e38, is over it."""
+MAX_DEPTH = 1024
+"""Levels of nested lists, as many as JSON has at most: a list that holds itself has no end."""
 _NAN = float("nan")
 _NUMBERS = {int, float}
 
@@ -45,6 +47,8 @@ def flatten(data: list[Any], name: str, shape: Sequence[int] | None = None) -> l
     depth = 1
     nested = [len(data)]
     while level and type(level[0]) is list:
+        if depth > MAX_DEPTH:
+            raise InvalidError(f"input {name}: data is nested more than {MAX_DEPTH} levels deep")
         width = len(level[0])
         for place, row in enumerate(level):
             if type(row) is not list or len(row) != width:

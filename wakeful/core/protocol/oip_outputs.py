@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
-from wakeful.core.protocol import oip, oip_binary, oip_elements
+from wakeful.core.protocol import json_values, oip, oip_binary, oip_elements
 from wakeful.core.protocol.oip import Tensor
 from wakeful.core.protocol.problem import shown
 
@@ -39,6 +39,8 @@ def settled(tensor: Tensor, who: str = "the model") -> Tensor:
     data, datatype = tensor.data, tensor.datatype
     if not isinstance(tensor.name, str):
         raise _failure(who, tensor, ", whose name is not a string")
+    if not json_values.is_utf8(tensor.name):
+        raise _failure(who, tensor, ", whose name is no UTF-8")
     shape = _shape(tensor.shape)
     if shape is None:
         raise _failure(
@@ -91,7 +93,7 @@ def _of_list(data: list[Any], datatype: str) -> Any:
         except InvalidError as error:
             raise _OddError("lists of different lengths: return rows of one length") from error
     if datatype == "BYTES":
-        return data if set(map(type, data)) <= _TEXT else _texts(data)
+        return _utf8(data if set(map(type, data)) <= _TEXT else _texts(data))
     if oip_elements.fits(data, datatype):
         return data
     return _of_object(data, datatype)
@@ -123,7 +125,7 @@ def _of_object(data: Any, datatype: str) -> Any:
     try:
         array = foreign_arrays.array_of(data)
         if datatype == "BYTES":
-            return _texts(foreign_arrays.texts_of(array))
+            return _utf8(_texts(foreign_arrays.texts_of(array)))
         return foreign_arrays.numbers_of(array, datatype)
     except foreign_arrays.OddArrayError as odd:
         raise _OddError(str(odd)) from odd
@@ -141,6 +143,16 @@ def _with_numpy() -> ModuleType:
     from wakeful.core.protocol import foreign_arrays
 
     return foreign_arrays
+
+
+def _utf8(values: list[str | bytes]) -> list[str | bytes]:
+    """``values``, whose text can be sent: JSON, binary form and gRPC all carry it as UTF-8."""
+    for place, value in enumerate(values):
+        if not value.isascii() and isinstance(value, str) and not json_values.is_utf8(value):
+            raise _OddError(
+                f"{ascii(value)[:60]} as element {place}, half of a surrogate pair, which is no UTF-8: return bytes"
+            )
+    return values
 
 
 def _texts(values: list[Any]) -> list[str | bytes]:
