@@ -64,7 +64,7 @@ class KServeSays(kserve.Model):
         self.ready = True
         return True
 
-    def predict(self, payload: Any, headers: Any = None) -> Any:
+    async def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
         outputs: Any = None if case_of(payload) == "none" else [1]
         return kserve.InferResponse("1", "m", outputs)
 
