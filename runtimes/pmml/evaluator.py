@@ -49,6 +49,8 @@ FEATURES = dict.fromkeys(
     "double",
 )
 """The types of result features that are numbers (PMML, Output)."""
+MOMENTS = frozenset({"date", "time", "dateTime"})
+"""Types of results that travel as text in their ISO form. The others of PMML (days since a year) are refused."""
 SEQUENTIAL = 1
 
 
@@ -76,6 +78,7 @@ class Evaluator:
                     f"{path.name} needs more than --max_heap_mb={max_heap_mb} of memory in Java ({text})"
                 ) from error
             raise LoadError(f"JPMML cannot compute {path.name}: {_sentence(error)}") from error
+        self._moments = {field.name for field in self.results if field.kind in MOMENTS}
         registry = machine.java_class("org.jpmml.evaluator.FunctionRegistry")
         for name, line in functions.items():
             if registry.getFunction(name) is None:
@@ -83,7 +86,7 @@ class Evaluator:
                     f"{path.name}, line {line}, calls the function {shown(name)}, which JPMML does not have"
                 )
         for field in self.results:
-            if field.kind not in DATATYPES:
+            if field.kind not in DATATYPES and field.kind not in MOMENTS:
                 raise LoadError(
                     f"the result {field.name!r} of {path.name} is a {field.kind}, which this server cannot carry: let an "
                     "OutputField make text or a number of it"
@@ -103,7 +106,10 @@ class Evaluator:
     def _evaluate(self, columns: list[list[Any]], answers: Answers) -> None:
         asked = pickle.dumps({"columns": [field.name for field in self.inputs], "data": columns}, protocol=2)
         try:
-            raw = bytes(self._helper.evaluateAll(self._java, asked, None, SEQUENTIAL))
+            if self._moments:
+                raw = self._evaluate_moments(asked)
+            else:
+                raw = bytes(self._helper.evaluateAll(self._java, asked, None, SEQUENTIAL))
         except jpype.JException as error:
             if (text := _memory_text(error)) is not None:
                 raise out_of_memory(
@@ -118,6 +124,16 @@ class Evaluator:
             values.extend(by_name.get(name) or [None] * rows)
         errors = found["errors"] or [None] * rows
         answers.errors.extend(None if text is None else _row_error(text) for text in errors)
+
+    def _evaluate_moments(self, asked: bytes) -> bytes:
+        """What the helper answers, results that are moments as text: it computes them, but has no form for them."""
+        table = machine.java_class("net.razorvine.pickle.Unpickler")().loads(asked)
+        found = self._helper.evaluateAll(self._java, table, None, SEQUENTIAL)
+        for name, values in zip(found["columns"], found["data"], strict=True):
+            for place in range(len(values) if str(name) in self._moments else 0):
+                if values[place] is not None:
+                    values[place] = values[place].toSimpleValue()
+        return bytes(machine.java_class("net.razorvine.pickle.Pickler")().dumps(found))
 
 
 class _Plain(pickle.Unpickler):

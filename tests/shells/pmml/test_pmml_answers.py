@@ -21,7 +21,17 @@ from pmml_server import needs_java, placed, serving
 from wakeful import AsyncInferenceClient
 
 pytestmark = [needs_java, pytest.mark.timeout(300)]
-DOCUMENTS = {"tree": TREE, "regression": REGRESSION, "iris": IRIS, "clusters": CLUSTERS}
+MOMENTS = CLUSTERS.replace(
+    "</Output>",
+    """<OutputField name="day" optype="continuous" dataType="date" feature="transformedValue"><FieldRef field="when"/></OutputField>
+    <OutputField name="at" optype="continuous" dataType="dateTime" feature="transformedValue">
+      <Constant dataType="dateTime">2020-02-03T04:05:06</Constant></OutputField>
+    <OutputField name="hour" optype="continuous" dataType="time" feature="transformedValue">
+      <Constant dataType="time">04:05:00</Constant></OutputField></Output>""",
+)
+DOCUMENTS = {
+    "tree": TREE, "regression": REGRESSION, "iris": IRIS, "clusters": CLUSTERS, "moments": MOMENTS,
+}  # fmt: skip
 POOR = {
     "loan": "no",
     "decided": "no",
@@ -188,6 +198,25 @@ def test_a_model_without_a_target_and_moments_as_text(bases: dict[str, str]) -> 
     )
     assert (status, error["error"].split(":")[0]) == (400, "row 0")
     assert "no 'f' for it" in error["error"]
+
+
+def test_results_that_are_moments_are_text_in_their_iso_form(bases: dict[str, str]) -> None:
+    """JPMML's helper for Python computes them and fails to send them."""
+    row = {"x": 9, "when": "2000-01-03", "flag": True}
+    answers = predictions(bases["moments"], row, row | {"when": "2024-02-29"})
+    assert [(answer["day"], answer["at"], answer["yr"]) for answer in answers] == [
+        ("2000-01-03", "2020-02-03T04:05:06", 2),
+        ("2024-02-29", "2020-02-03T04:05:06", 8825),
+    ]
+    assert answers[0]["hour"] == "04:05"
+    status, error = asked(bases["moments"], "/v1/models/m:predict", {"instances": [row, row | {"x": "far"}]})
+    assert (status, error["error"].split(":")[0]) == (400, "instances[1]")
+    inputs = [
+        tensor("x", "FP32", [9]), tensor("when", "BYTES", ["2000-01-03"]), tensor("flag", "BOOL", [True]),
+    ]  # fmt: skip
+    assert infer(bases["moments"], *inputs)["day"] == ("BYTES", [1], ["2000-01-03"])
+    _, metadata = asked(bases["moments"], "/v2/models/m", None)
+    assert {it["name"]: it["datatype"] for it in metadata["outputs"]}["at"] == "BYTES"
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,12 @@ def test_without_the_environment_a_sentence_says_how_to_get_it(tmp_path: Path) -
         (
             CLUSTERS.replace(
                 'name="yr" optype="continuous" dataType="integer"',
-                'name="yr" optype="continuous" dataType="date"',
+                'name="yr" optype="continuous" dataType="dateDaysSince[1960]"',
             ),
-            "the result 'yr' of model.pmml is a date, which this server cannot carry",
+            "the result 'yr' of model.pmml is a dateDaysSince[1960], which this server cannot carry",
         ),
     ],
-    ids=["no model", "unknown function", "a date as result"],
+    ids=["no model", "unknown function", "days since a year as result"],
 )
 def test_what_jpmml_cannot_compute_ends_the_start(tmp_path: Path, text: str, words: str) -> None:
     assert words in last_words(placed(tmp_path / "m", text), tmp_path / "log")
