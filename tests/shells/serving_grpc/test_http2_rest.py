@@ -95,7 +95,7 @@ async def test_grpc_and_rest_on_one_connection(rig: Any, infer: Any) -> None:
 async def test_body_over_the_limit_is_refused_before_it_has_come(start: Any) -> None:
     rig = await start(max_body_bytes=100_000)
     async with connected(rig.server.port) as raw:
-        raw.send(frame(HEADERS, 0x4, 1, block(PREDICT, JSON, ("content-length", "200000"), kind="")))
+        raw.send(frame(HEADERS, 0x4, 1, block(PREDICT, JSON, ("content-length", "2000000"), kind="")))
         fields, _ = await answer(raw, 1)
         assert fields[":status"] == "413"
         raw.send(request(3, PREDICT, b" " * 150_000, JSON))
@@ -184,3 +184,65 @@ async def test_curl_speaks_to_it(rig: Any) -> None:
                '{"instances": [7]}', url]  # fmt: skip
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=20, check=True)
     assert done.stdout == b'{"predictions":[7]} 2'
+
+
+async def curl(port: int, path: str, *flags: str, body: bytes = b"") -> tuple[bytes, int]:
+    """What curl prints over HTTP/2, and its exit status."""
+    url = f"http://127.0.0.1:{port}{path}"
+    command = ["curl", "-s", "--noproxy", "*", "--http2-prior-knowledge", *flags, url]
+    done = await asyncio.to_thread(subprocess.run, command, input=body, capture_output=True, timeout=20)
+    return done.stdout, done.returncode
+
+
+SENT = ("--data-binary", "@-", "-w", " %{http_code}", "-H", "content-type: application/json")
+
+
+@pytest.mark.parametrize("size", [2, 200_000])
+async def test_curl_reads_a_refusal_while_it_sends(rig: Any, size: int) -> None:
+    for path, flags in (("/v1/models/no:predict", ()), (PREDICT, ("-X", "PUT")), ("/nowhere", ())):
+        for _ in range(5):  # it depended on which frames came first
+            said, status = await curl(rig.server.port, path, *SENT, *flags, body=b" " * size)
+            assert (said[-3:], status) == (b"405" if flags else b"404", 0)
+    await until(lambda: rig.server.connections.budget.held_bytes == 0)
+
+
+async def test_a_refusal_waits_for_a_short_body_alone(start: Any) -> None:
+    rig = await start(max_body_bytes=100_000, body_timeout_s=0.5)
+    async with connected(rig.server.port) as raw:
+        for stream, rest in ((1, b" " * 16_000), (3, b"")):  # 3: its body stops coming
+            raw.send(frame(HEADERS, 0x4, stream, block("/v1/models/no:predict", JSON, kind="")))
+            raw.send(frame(DATA, 0, stream, rest), frame(DATA, int(stream == 1), stream, b" "))
+            assert (await answer(raw, stream))[0][":status"] == "404"
+        assert (await raw.wait_for(RST)).stream == 3
+        raw.send(frame(8, 0, 0, b"\0\x40\0\0"))
+        raw.send(
+            request(5, PREDICT, b" " * 2_000_000, JSON)[:-9]
+        )  # beyond the limit, and longer than is read
+        assert (await answer(raw, 5))[0][":status"] == "413"
+        assert (await raw.wait_for(RST)).stream == 5
+
+
+async def test_expectations(rig: Any) -> None:
+    async with connected(rig.server.port) as raw:
+        expect = ("expect", "100-continue")
+        raw.send(frame(HEADERS, 0x4, 1, block(PREDICT, JSON, expect, kind="")))
+        assert raw.fields(await raw.wait_for(HEADERS)) == {":status": "100"}
+        raw.send(frame(DATA, 1, 1, b'{"instances": [1]}'))
+        assert (await answer(raw, 1))[0][":status"] == "200"
+        for stream, path, wanted, status in (
+            (3, "/v1/models/no:predict", "100-continue", "404"),
+            (5, PREDICT, "a miracle", "417"),
+        ):
+            raw.send(frame(HEADERS, 0x4, stream, block(path, JSON, ("expect", wanted), kind="")))
+            assert (await answer(raw, stream))[0][":status"] == status
+
+
+async def test_answers_have_a_date_and_are_compressed_for_who_asks(rig: Any) -> None:
+    body = json.dumps({"instances": ["abc"] * 20_000}).encode()
+    plain, _ = await curl(rig.server.port, PREDICT, *SENT, "-i", body=body)
+    small, _ = await curl(
+        rig.server.port, PREDICT, *SENT, "--compressed", "-w", " %{size_download}", body=body
+    )
+    assert b"\r\ndate: " in plain and b"content-encoding" not in plain.split(b"\r\n\r\n")[0]
+    predictions, _, size = small.rpartition(b" ")
+    assert json.loads(predictions)["predictions"] == ["abc"] * 20_000 and int(size) < len(body) / 10

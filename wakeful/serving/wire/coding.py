@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 
-from wakeful.serving.exchange import Headers
+from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.http_body import BodyTooLargeError, EncodingError, WireError
 
 GZIP_WINDOW, ZLIB_WINDOW, RAW_WINDOW = 31, 15, -15
@@ -87,3 +87,21 @@ def compress(data: bytes, coding: str) -> bytes:
     """``data`` in ``coding``."""
     stream = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW if coding == "gzip" else ZLIB_WINDOW)
     return stream.compress(data) + stream.flush()
+
+
+def wanted(request: Request | None, reply: Reply) -> str:
+    """The coding that the client of ``request`` asks for, if the answer is of a kind that shrinks; else ''."""
+    if request is None or reply.status != 200:
+        return ""
+    lowered = {name.lower(): value for name, value in reply.headers.items()}
+    kind = lowered.get("content-type", "").partition(";")[0].strip().lower()
+    if "content-encoding" in lowered or kind not in COMPRESSIBLE:
+        return ""
+    return accepted(request.headers.get("accept-encoding", ""))
+
+
+def compressed(reply: Reply, chosen: str) -> Reply:
+    """``reply``, whose body is bytes, in the coding ``chosen``."""
+    assert isinstance(reply.body, bytes)
+    headers = {**reply.headers, "Content-Encoding": chosen, "Vary": "Accept-Encoding"}
+    return Reply(reply.status, headers, compress(reply.body, chosen))

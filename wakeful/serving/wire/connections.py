@@ -53,8 +53,10 @@ class Connections:
         """Heads of requests that came before, as they came: ``http1_reader`` parses each once."""
         self.refused = 0
         """Connections refused at the bound."""
+        self.now = ""
+        """The date of answers, at most a second old."""
         self.date = b""
-        """The ``Date`` line of answers, at most a second old."""
+        """It as the line of HTTP/1.1."""
         self.is_fewer = asyncio.Event()
         """Set whenever a connection has ended."""
 

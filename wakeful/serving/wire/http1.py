@@ -257,10 +257,10 @@ class Http1(Wire):
             return
         least = self._shared.limits.compress_min_bytes
         if least and type(reply.body) is bytes and len(reply.body) >= least:
-            chosen = _coding_for(turn, reply)
+            chosen = coding.wanted(turn.request, reply)
             if chosen:
                 turn.is_answered = True
-                self._aside(turn, partial(_compressed, reply, chosen), self._write)
+                self._aside(turn, partial(coding.compressed, reply, chosen), self._write)
                 return
         self._write(turn, reply)
 
@@ -363,20 +363,3 @@ class Http1(Wire):
                 transport.resume_reading()
         else:
             transport.close()
-
-
-def _coding_for(turn: Turn, reply: Reply) -> str:
-    """The coding this client asks for, if the answer is of a kind that shrinks."""
-    if turn.request is None or reply.status != 200:
-        return ""
-    lowered = {name.lower(): value for name, value in reply.headers.items()}
-    kind = lowered.get("content-type", "").partition(";")[0].strip().lower()
-    if "content-encoding" in lowered or kind not in coding.COMPRESSIBLE:
-        return ""
-    return coding.accepted(turn.request.headers.get("accept-encoding", ""))
-
-
-def _compressed(reply: Reply, chosen: str) -> Reply:
-    assert isinstance(reply.body, bytes)
-    headers = {**reply.headers, "Content-Encoding": chosen, "Vary": "Accept-Encoding"}
-    return Reply(reply.status, headers, coding.compress(reply.body, chosen))

@@ -1,7 +1,8 @@
 """One REST request on an HTTP/2 stream: as ``http1`` does it, with the connection's windows for back-pressure.
 
 Made by ``http2``. The body is collected under the budget and the limit, inflated, and handed to the handler as a
-``Request``; the reply goes out whole or in parts. Left out: routes and protocols (the handler's).
+``Request``; the reply goes out whole or in parts. A refusal waits for the end of a body that is not long: curl and httpx
+take the reset that follows an early answer for a failure and never show it. Left out: routes and protocols (the handler's).
 
 Invariant: exactly one answer a request; the handler's work ends when the client has gone; the budget gets everything
 back.
@@ -14,19 +15,22 @@ from collections.abc import AsyncIterator
 from functools import partial
 
 from wakeful.core.errors import FailureError
-from wakeful.kit.http2 import heads
+from wakeful.kit.http2 import frames, heads
 from wakeful.kit.http2.connection import Connection
 from wakeful.kit.http2.frames import Code
 from wakeful.kit.http2.heads import Fields, RequestHead
 from wakeful.kit.http2.stream import Buffer, Stream
 from wakeful.serving.exchange import Cancel, Headers, Reply, Request
-from wakeful.serving.http_body import BodyTimeoutError, BodyTooLargeError, HeadTooLargeError
+from wakeful.serving.http_body import BodyTimeoutError, BodyTooLargeError, ExpectationError, HeadTooLargeError
 from wakeful.serving.wire import authority, coding
 from wakeful.serving.wire.connections import Connections
 from wakeful.serving.wire.heads import FRAMING
 
 ON_LOOP_BYTES = 64 * 1024
 """Compressed bodies up to this size are inflated on the loop."""
+DRAIN_BYTES = 1024 * 1024
+"""Of a refused body this much is read, and dropped, for the client to see its answer."""
+CONTINUE = heads.encode([(":status", "100")])
 
 
 class RestStream(Stream):
@@ -36,8 +40,10 @@ class RestStream(Stream):
         "_body",
         "_cancel",
         "_coding",
+        "_dropped",
         "_held",
         "_is_answered",
+        "_refusal",
         "_request",
         "_shared",
         "_task",
@@ -55,6 +61,8 @@ class RestStream(Stream):
         self._cancel: Cancel | None = None
         self._coding = ""
         self._is_answered = False
+        self._refusal: Reply | None = None
+        self._dropped = 0
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._screen()
@@ -67,6 +75,9 @@ class RestStream(Stream):
                 raise HeadTooLargeError("the request's headers are larger than this server takes")
             authority.check(head.authority)
             self._coding = coding.known(self._request.headers)
+            expectation = self._request.headers.first.get("expect", "")
+            if expectation.strip().lower() not in ("", "100-continue"):
+                raise ExpectationError(f"Expect: {expectation[:40]} is not known: only 100-continue is")
             if (head.content_length or 0) > shared.limits.body_bytes:
                 raise BodyTooLargeError(shared.limits.body_bytes)
         except FailureError as error:
@@ -75,19 +86,27 @@ class RestStream(Stream):
         if head.content_length != 0 and head.method not in ("GET", "HEAD"):
             reply = shared.handler.screen(self._request)
             if reply is not None:
-                self._write(reply)
+                self._refuse(reply)
+                return
+        if expectation:
+            size = self.connection.peer_frame_bytes
+            self.connection.send(frames.headers(self.number, CONTINUE, is_last=False, frame_bytes=size))
 
     # ---- in
 
     def on_data(self, data: Buffer) -> None:
         if self._is_answered:
+            self._dropped += len(data)
             self.consumed(len(data))
+            if self._dropped > DRAIN_BYTES:
+                self._refused()
             return
         try:
             if self._held + len(data) > self._shared.limits.body_bytes:
                 raise BodyTooLargeError(self._shared.limits.body_bytes)
             self._charge(len(data))
         except FailureError as error:
+            self.consumed(len(data))
             self._fail(error)
             return
         if self._body is None:
@@ -97,6 +116,7 @@ class RestStream(Stream):
 
     def on_end(self, trailers: Fields) -> None:
         if self._is_answered:
+            self._refused()
             return
         body = bytes(self._body) if self._body is not None else b""
         self._body = None
@@ -152,18 +172,48 @@ class RestStream(Stream):
             self._shared.budget.release(held)
 
     def on_leaving(self, *, is_late: bool) -> None:
+        self._refused()
         if is_late and not self._is_answered:
             limit_s = self._shared.limits.body_timeout_s
-            self._fail(BodyTimeoutError(f"the request body did not arrive within {limit_s:g} s"))
+            error = BodyTimeoutError(f"the request body did not arrive within {limit_s:g} s")
+            self._write(self._shared.handler.failed(self._request, error))
 
     # ---- out
 
     def _fail(self, error: Exception) -> None:
-        self._write(self._shared.handler.failed(self._request, error))
+        self._refuse(self._shared.handler.failed(self._request, error))
+
+    def _refuse(self, reply: Reply) -> None:
+        """Answer a request whose body may not have come: once it has, or at once where that would be long or never."""
+        is_awaited = "expect" in self._request.headers.first
+        if self.is_received or is_awaited or (self.expected_bytes or 0) > DRAIN_BYTES:
+            self._write(reply)
+            return
+        self._is_answered, self._refusal, self._body = True, reply, None
+        self._release()
+
+    def _refused(self) -> None:
+        reply, self._refusal = self._refusal, None
+        if reply is not None and not self.is_sent:
+            self._write(reply)
 
     def _answer(self, reply: Reply) -> None:
-        if not (self._is_answered or self.is_sent):
-            self._write(reply)
+        if self._is_answered or self.is_sent:
+            return
+        least = self._shared.limits.compress_min_bytes
+        if least and type(reply.body) is bytes and len(reply.body) >= least:
+            chosen = coding.wanted(self._request, reply)
+            if chosen:
+                self._is_answered = True
+                work = partial(coding.compressed, reply, chosen)
+                loop = asyncio.get_running_loop()
+                loop.run_in_executor(None, work).add_done_callback(self._compressed_aside)
+                return
+        self._write(reply)
+
+    def _compressed_aside(self, future: asyncio.Future[Reply]) -> None:
+        if not (self.is_sent or future.cancelled()):
+            self._write(future.result())
 
     def _write(self, reply: Reply) -> None:
         self._is_answered = True
@@ -178,7 +228,7 @@ class RestStream(Stream):
             return
         size = sum(map(len, parts))
         is_head = self.head.method == "HEAD"
-        self.start(_block(reply, size), is_last=is_head or not size)
+        self.start(self._block(reply, size), is_last=is_head or not size)
         if size and not is_head:
             for part in parts:
                 self.write(part)
@@ -194,7 +244,7 @@ class RestStream(Stream):
                     continue
                 if not is_begun:
                     is_begun = True
-                    self.start(_block(reply, None))
+                    self.start(self._block(reply, None))
                 self.write(part)
                 while self.is_congested and not self.is_sent:
                     self._writable = asyncio.get_running_loop().create_future()
@@ -212,7 +262,7 @@ class RestStream(Stream):
             if close is not None:
                 await close()
         if not is_begun:
-            self.start(_block(reply, None))
+            self.start(self._block(reply, None))
         self.finish()
         self._release()
 
@@ -220,14 +270,13 @@ class RestStream(Stream):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
 
-
-def _block(reply: Reply, size: int | None) -> bytes:
-    """The header block of a reply; framing is the wire's."""
-    fields = [(":status", str(reply.status)), ("server", "wakeful")]
-    for name, value in reply.headers.items():
-        key = name.lower()
-        if key not in FRAMING and heads.is_name(key):
-            fields.append((key, " ".join(str(value).split("\n")).replace("\r", " ").replace("\0", "")))
-    if size is not None and reply.status not in (204, 304):
-        fields.append(("content-length", str(size)))
-    return heads.encode(fields)
+    def _block(self, reply: Reply, size: int | None) -> bytes:
+        """The header block of a reply; framing is the wire's."""
+        fields = [(":status", str(reply.status)), ("server", "wakeful"), ("date", self._shared.now)]
+        for name, value in reply.headers.items():
+            key = name.lower()
+            if key not in FRAMING and heads.is_name(key):
+                fields.append((key, " ".join(str(value).split("\n")).replace("\r", " ").replace("\0", "")))
+        if size is not None and reply.status not in (204, 304):
+            fields.append(("content-length", str(size)))
+        return heads.encode(fields)

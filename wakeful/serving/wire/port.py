@@ -79,7 +79,8 @@ class Port:
         loop = asyncio.get_running_loop()
         now = loop.time()
         shared = self._connections
-        shared.date = b"Date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        shared.now = formatdate(usegmt=True)
+        shared.date = b"Date: %b\r\n" % shared.now.encode()
         for wire in [wire for wire in shared.wires if wire.deadline <= now]:
             wire.expire()
         shortest_s = min(shared.limits.idle_timeout_s, shared.limits.body_timeout_s) / 4
