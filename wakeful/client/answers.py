@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wakeful.core.errors import FailureError, FailureKind, UpstreamError
 from wakeful.core.protocol import arrays, oip
-from wakeful.core.protocol.problem import parse_json
+from wakeful.core.protocol.problem import parse_json, shown
 
 SHOWN_CHARACTERS = 2000
 
@@ -44,7 +44,14 @@ class Received:
 
 
 def problem_of(received: Received, where: str) -> UpstreamError:
-    """The failure that an error answer means; its text is the server's own, or says that there was none."""
+    """The failure that an error answer means; its text is the server's own, or says that there was none.
+
+    A redirect is one too: another host would get the request's content and credentials.
+    """
+    if received.status < 400:
+        place = shown(received.headers.get("location", "nowhere"))
+        text = f"{where} answered {received.status}, a redirect to {place}, which is not followed: call the server that answers"
+        return UpstreamError(received.status, text)
     text = ""
     if received.body.lstrip()[:1] in (b"{", b"["):
         try:

@@ -100,7 +100,7 @@ class HttpTransport:
         limit_s = self._options.timeout_s if call.timeout_s is None else call.timeout_s
         try:
             async with self._sent(call, time.monotonic() + limit_s) as response:
-                if response.status >= 400:
+                if response.status >= 300:
                     await self._received(response)
                 yield response.content.iter_any()
         except _Unsent as unsent:
@@ -160,7 +160,10 @@ class HttpTransport:
         raise failure
 
     def _too_large(self, limit: int) -> FailureError:
-        text = f"the answer of {self.target.netloc} is larger than {limit} bytes: raise max_answer_bytes"
+        text = (
+            f"the answer of {self.target.netloc} is larger than {limit} bytes, the most that is taken: raise max_answer_bytes "
+            "(of a transformer or explainer: --predictor_max_answer_bytes)"
+        )
         return FailureError(FailureKind.INTERNAL, text)
 
     def _open(self) -> aiohttp.ClientSession:

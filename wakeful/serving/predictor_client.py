@@ -41,6 +41,7 @@ class Address:
     use_ssl: bool = False
     timeout_s: float = 600.0
     retries: int = 2
+    max_answer_bytes: int = 512 * 1024 * 1024
 
 
 class PredictorClient:
@@ -55,6 +56,7 @@ class PredictorClient:
             f"{secure if address.use_ssl else plain}://{address.host.partition('://')[2] or address.host}",
             timeout_s=address.timeout_s,
             retries=address.retries,
+            max_answer_bytes=address.max_answer_bytes,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -185,6 +187,7 @@ def connect(models: Sequence[Model], settings: Settings) -> PredictorClient | No
         settings.predictor_use_ssl,
         settings.predictor_request_timeout_seconds,
         settings.predictor_request_retries,
+        settings.predictor_max_answer_bytes,
     )
     try:
         shared = PredictorClient(address)

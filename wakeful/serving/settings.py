@@ -88,6 +88,8 @@ class Settings:
     """Whether readiness asks the predictor too."""
     predictor_request_retries: int = 2
     """How often a call that the predictor did not begin (no connection, 429 or 503 with Retry-After) is repeated."""
+    predictor_max_answer_bytes: int = 512 * 1024 * 1024
+    """Largest answer of the predictor that is taken; then 500. It is held in memory as a whole."""
 
 
 IGNORED = frozenset(

@@ -249,3 +249,32 @@ async def test_without_a_predictor_the_sentence_says_so(start: Start) -> None:
         with pytest.raises(UpstreamError, match="has no predict") as caught:
             await client.predict("m", {})
     assert caught.value.kind is FailureKind.UNSUPPORTED
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "parts"])
+async def test_a_redirect_of_the_predictor_is_a_bad_gateway_that_names_it(
+    start: Start, is_stream: bool
+) -> None:
+    followed: list[str] = []
+
+    async def redirects(request: web.Request) -> web.Response:
+        followed.append(request.path)
+        return web.Response(status=302, headers={"Location": "/v1/models/other:predict"}, text="{}")
+
+    async with serving(redirects) as predictor:
+        base = await start(Model("m"), predictor_host=predictor.removeprefix("http://"))
+        async with AsyncInferenceClient(base) as client:
+            with pytest.raises(
+                UpstreamError, match="answered 302, a redirect to '/v1/models/other"
+            ) as caught:
+                await client.predict("m", {"instances": [[1]], "stream": is_stream})
+    assert (caught.value.status, followed) == (502, ["/v1/models/m:predict"])
+
+
+async def test_an_answer_over_the_transformers_own_limit_names_its_flag(start: Start) -> None:
+    host = (await start(Doubler("m"))).removeprefix("http://")
+    base = await start(Model("m"), predictor_host=host, predictor_max_answer_bytes=100)
+    async with AsyncInferenceClient(base) as client:
+        assert await client.predict("m", {"instances": [[1]]})
+        with pytest.raises(UpstreamError, match=r"larger than 100 bytes.*--predictor_max_answer_bytes"):
+            await client.predict("m", {"instances": [[1] * 100]})

@@ -56,7 +56,9 @@ def render(error: FailureError) -> Problem:
     """The answer for ``error``: status by kind, 422 for ``SchemaError``, the other server's for ``UpstreamError``."""
     if isinstance(error, SchemaError):
         return Problem(422, {"detail": [issue.as_json() for issue in error.issues]})
-    status = error.status if isinstance(error, UpstreamError) else error.meaning.http_status
+    status = error.meaning.http_status
+    if isinstance(error, UpstreamError):
+        status = error.status if error.status >= 400 else 502  # its redirect is not for our caller
     retry = error.retry_after_s
     if retry is None and status == 503:
         retry = 1.0
