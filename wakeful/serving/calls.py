@@ -107,8 +107,9 @@ class Call(Waiting):
 
     def tell(self, outcome: Any) -> None:
         """Give the caller its answer; ``finish`` does it once the call has ended."""
+        done, self.done = self.done, _told  # a failure's frames hold this call: no cycle
         try:
-            self.done(outcome)
+            done(outcome)
         except Exception as error:  # an edge's mistake must not cost the other calls of a batch their answers
             log.error("answer not taken", model=self.model, error=f"{type(error).__name__}: {error}"[:500])
 
@@ -127,6 +128,10 @@ class Call(Waiting):
     def _gone(self) -> None:
         self._pool.leave()
         self._gate.leave()
+
+
+def _told(outcome: Any) -> None:
+    """In place of ``done`` once that was asked."""
 
 
 class Deadlines:

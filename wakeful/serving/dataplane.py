@@ -136,6 +136,8 @@ class DataPlane:
             return await future
         finally:
             submitted.cancel()
+            # A failure holds this frame, which must not hold the failure: the payload would wait for the collector.
+            del submitted, future
 
     async def aside(self, work: Callable[[], T]) -> T:
         """The result of ``work`` (decoding a large body), run in the pool so that probes are answered meanwhile."""
@@ -246,6 +248,7 @@ class DataPlane:
             return await future
         finally:
             job.is_unwanted = True
+            del job, settle, future  # as in ``call``
 
     async def _in_batch(self, call: Call, entry: Entry, batcher: Batcher, payload: Any) -> Any:
         """The batch's answer, under a place and a deadline of its own that end with those of ``call``."""
@@ -258,6 +261,7 @@ class DataPlane:
             return await future
         finally:
             inner.cancel()
+            del inner, future  # as in ``call``
 
     def _late(self, call: Call) -> None:
         is_callers = call.context.deadline == call.deadline

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -87,22 +88,22 @@ class Pool:
     async def run(self, work: Callable[[], T]) -> T:
         """The result of ``work``, run in a thread under a place of its own. Cancelled, the thread goes on."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-        def settle(job: Job) -> None:
-            self.leave()
-            if not future.done():
-                if job.error is None:
-                    future.set_result(job.result)
-                else:
-                    future.set_exception(sayable(job.error))
-
         self.enter()
-        job = Job(work, settle)
+        job = Job(work, partial(self._settled, future))
         self.start(job)
         try:
             return await future
         finally:
             job.is_unwanted = True
+            del job, future  # a failure holds this frame: it must not hold the failure, and with it the body
+
+    def _settled(self, future: asyncio.Future[Any], job: Job) -> None:
+        self.leave()
+        if not future.done():
+            if job.error is None:
+                future.set_result(job.result)
+            else:
+                future.set_exception(sayable(job.error))
 
     def close(self) -> None:
         """Let every thread end when it is free."""

@@ -21,6 +21,13 @@ V2 = (
     "/v2/models/m/infer",
     b'{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1.5, 2]}]}',
 )
+LONG = b", ".join([b"1.5"] * 60_000)
+V1_LONG = "/v1/models/m:predict", b'{"instances": [[%b]]}' % LONG
+V1_LONG_BROKEN = "/v1/models/m:predict", b'{"instances": [[%b]' % LONG
+V2_LONG_WRONG = (
+    "/v2/models/m/infer",
+    b'{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [%b]}]}' % LONG,
+)
 REQUESTS = 20
 
 
@@ -46,6 +53,19 @@ class OnLoop(Model):
         return {"predictions": [1]}
 
 
+class RaisingOnLoop(Model):
+    async def predict(self, payload: Any, context: Context) -> Any:
+        raise ValueError("no")
+
+
+class RaisingAfterLoop(Model):
+    async def preprocess(self, payload: Any, context: Context) -> Any:
+        return payload
+
+    def predict(self, payload: Any, context: Context) -> Any:
+        raise ValueError("no")
+
+
 @pytest.mark.parametrize(
     ("kind", "asked", "status"),
     [
@@ -55,8 +75,25 @@ class OnLoop(Model):
         (InThread, V1, 200),
         (OnLoop, V1, 200),
         (Raising, V1, 400),
+        (Raising, V1_LONG, 400),
+        (RaisingOnLoop, V1_LONG, 500),
+        (RaisingAfterLoop, V1_LONG, 500),
+        (InThread, V1_LONG_BROKEN, 400),
+        (InThread, V2_LONG_WRONG, 400),
     ],
-    ids=["v1", "wrong", "v2", "thread", "loop", "raising"],
+    ids=[
+        "v1",
+        "wrong",
+        "v2",
+        "thread",
+        "loop",
+        "raising",
+        "long",
+        "long-loop",
+        "long-both",
+        "broken",
+        "shape",
+    ],
 )
 async def test_no_cycle_a_request(kind: type[Model], asked: tuple[str, bytes], status: int) -> None:
     server = Server([kind("m")], Settings(), {})
