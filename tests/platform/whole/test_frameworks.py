@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import joblib
 import lightgbm
@@ -17,33 +14,16 @@ import numpy as np
 import onnx_models
 import pytest
 import xgboost
+from services_rig import Services
 from sklearn.linear_model import LinearRegression
 from whole_platform import Platform
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180), pytest.mark.usefixtures("needs_kubectl")]
 
-NAMESPACE = "frameworks"
 RANDOM = np.random.default_rng(3)
 ROWS = RANDOM.normal(size=(60, 3))
 LABELS = (ROWS[:, 0] > 0).astype(int)
 ASKED = ROWS[:2].tolist()
-CLAIM = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: frameworks}
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: models, namespace: frameworks}
-spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
-"""
-SERVICE = """
----
-apiVersion: serving.kserve.io/v1beta1
-kind: InferenceService
-metadata: {name: NAME, namespace: frameworks}
-spec: {predictor: PREDICTOR}
-"""
 
 
 def train(folder: Path) -> dict[str, list[float]]:
@@ -83,34 +63,28 @@ PREDICTORS = {
 
 
 @pytest.fixture(scope="module")
-def expected(platform: Platform) -> dict[str, list[float]]:
-    answers = train(platform.layout.volumes / NAMESPACE / "models")
-    services = [SERVICE.replace("NAME", name).replace("PREDICTOR", spec) for name, spec in PREDICTORS.items()]
-    platform.kubectl("apply", "-f", "-", text=CLAIM + "".join(services))
-    platform.kubectl("wait", "isvc", "--all", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+def services(platform: Platform) -> Services:
+    return Services(platform, "frameworks")
+
+
+@pytest.fixture(scope="module")
+def expected(services: Services) -> dict[str, list[float]]:
+    answers = train(services.models)
+    services.apply(PREDICTORS)
+    services.wait(*PREDICTORS)
     return answers
 
 
-def ask(platform: Platform, name: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{platform.ports[0]}{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Host": f"{name}.{NAMESPACE}.localhost", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.loads(response.read())
-
-
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_answers_v1_and_v2(platform: Platform, expected: dict[str, list[float]], name: str) -> None:
+def test_answers_v1_and_v2(services: Services, expected: dict[str, list[float]], name: str) -> None:
     wanted = expected[name.removesuffix("-old")]
-    metadata = ask(platform, name, f"/v2/models/{name}")
+    metadata = services.ask(name, f"/v2/models/{name}")
     (tensor,) = metadata["inputs"]
     assert tensor["shape"] == [-1, 3]
-    answer = ask(platform, name, f"/v1/models/{name}:predict", {"instances": ASKED})
+    answer = services.ask(name, f"/v1/models/{name}:predict", {"instances": ASKED})
     assert answer["predictions"] == pytest.approx(wanted, rel=1e-6)
     sent = {"name": tensor["name"], "shape": [2, 3], "datatype": tensor["datatype"], "data": ASKED}
-    (output,) = ask(platform, name, f"/v2/models/{name}/infer", {"inputs": [sent]})["outputs"]
+    (output,) = services.ask(name, f"/v2/models/{name}/infer", {"inputs": [sent]})["outputs"]
     assert (output["name"], output["datatype"]) == (
         metadata["outputs"][0]["name"],
         metadata["outputs"][0]["datatype"],
@@ -132,17 +106,12 @@ def downloads(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("expected")
-def test_a_downloaded_pickle_is_warned_of(platform: Platform, downloads: str) -> None:
-    predictor = f'{{model: {{modelFormat: {{name: sklearn}}, storageUri: "{downloads}"}}}}'
-    service = SERVICE.replace("NAME", "pickled").replace("PREDICTOR", predictor)
-    platform.kubectl("apply", "-f", "-", text=service)
+def test_a_downloaded_pickle_is_warned_of(services: Services, downloads: str) -> None:
+    services.apply({"pickled": f'{{model: {{modelFormat: {{name: sklearn}}, storageUri: "{downloads}"}}}}'})
     for condition in ("Ready", "ModelRunsCode"):
-        platform.kubectl(
-            "wait", "isvc/pickled", "-n", NAMESPACE, f"--for=condition={condition}", "--timeout=60s"
-        )
-    found = json.loads(platform.kubectl("get", "isvc", "pickled", "-n", NAMESPACE, "-o", "json"))
-    (warning,) = [item for item in found["status"]["conditions"] if item["type"] == "ModelRunsCode"]
+        services.wait("pickled", condition=condition)
+    conditions = services.read("pickled")["status"]["conditions"]
+    (warning,) = [item for item in conditions if item["type"] == "ModelRunsCode"]
     assert (warning["severity"], warning["reason"]) == ("Warning", "CodeBearingFormat")
     assert warning["message"].startswith("model.joblib: loading it runs code of whoever made it.")
-    events = platform.kubectl("get", "events", "-n", NAMESPACE, "--field-selector=reason=CodeBearingFormat")
-    assert "model.joblib" in events
+    assert "model.joblib" in services.kubectl("get", "events", "--field-selector=reason=CodeBearingFormat")
