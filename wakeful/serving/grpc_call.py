@@ -257,7 +257,7 @@ class UnaryCall(GrpcCall):
             self.broken(error)
 
     def reply(self, parts: Sequence[Buffer]) -> None:
-        """Answer with one message and OK. Raises ``FailureError`` for one over the send limit."""
+        """Answer with one message and OK. Raises ``FailureError`` for one, or metadata, over the limit."""
         if self._is_ended:
             return
         if self.will_compress and sum(map(len, parts)) > grpc_messages.LONG_BYTES:
@@ -273,15 +273,15 @@ class UnaryCall(GrpcCall):
         if self._is_ended:
             return
         block = self.head_block()
-        metadata = self._context.response_headers if self._context is not None else NOTHING
+        trailers = grpc_status.ok(self._context.response_headers if self._context is not None else NOTHING)
         self._over(200)
         if len(framed) == 2 and len(framed[1]) < grpc_messages.JOIN_BYTES:
-            answer(self, block, b"".join(framed), grpc_status.ok(metadata))
+            answer(self, block, b"".join(framed), trailers)
         else:
             self.start(block)
             for part in framed:
                 self.write(part)
-            self.finish(grpc_status.ok(metadata))
+            self.finish(trailers)
         if self._watch is not None:
             plain = (grpc_messages.prefix(sum(map(len, parts))), *parts)
             self._tell_observers(observed_reply(self.context, 200, plain))

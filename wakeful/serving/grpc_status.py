@@ -3,8 +3,8 @@
 Used by every part of the gRPC edge. Source: gRPC over HTTP/2, "Responses" and "Status". A status comes in trailers, or
 (for a call without any answer) in a single header block.
 
-Invariant: a message is printable ASCII with the rest percent-encoded, at most ``MESSAGE_CHARACTERS`` long, whatever
-an error's text held.
+Invariant: a message is printable ASCII with the rest percent-encoded, at most ``MESSAGE_BYTES`` long, whatever an error's
+text held; what a model adds to it keeps the whole within ``METADATA_BYTES``, which every client takes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from enum import IntEnum
 from wakeful.core.errors import FailureError, FailureKind, InvalidError
 from wakeful.kit.http2 import heads
 
-MESSAGE_CHARACTERS = 2048
+MESSAGE_BYTES = 4096
+METADATA_BYTES = 7 * 1024
+"""gRPC's own clients refuse some trailers over 8 KiB and all over 16 KiB, as an error of the protocol; 1 KiB is for the call's own."""
+FIELD_BYTES = 32
+"""What HTTP/2 adds to the size of a header."""
+CUT = " [cut]"
+"""Ends a message that is not whole."""
 _PLAIN = frozenset(range(0x20, 0x7F)) - {ord("%")}
 RESERVED = frozenset(
     {"content-type", "content-length", "te", "host", "connection", "transfer-encoding", "x-request-id"}
@@ -69,19 +75,34 @@ _OK = heads.encode([("grpc-status", "0")])
 
 
 def ok(metadata: Mapping[str, str]) -> bytes:
-    """The trailers of a call that went well."""
-    return _OK + encode_metadata(metadata) if metadata else _OK
+    """The trailers of a call that went well. Raises ``FailureError`` (internal) for more metadata than clients take."""
+    if not metadata:
+        return _OK
+    fields = metadata_of(metadata)
+    size = _size(fields)
+    if size > METADATA_BYTES:
+        longest = max(fields, key=lambda field: len(field[1]))[0]
+        raise FailureError(
+            FailureKind.INTERNAL,
+            f"the model's headers take {size} bytes, the longest is {longest}: gRPC's clients take {METADATA_BYTES} as trailers, "
+            "so return it as an output or a parameter",
+        )
+    return _OK + heads.encode(fields)
 
 
 def failed(error: FailureError, metadata: Mapping[str, str] | None = None) -> bytes:
-    """The trailers of a call that failed; an overload says when to come back (gRFC A6)."""
+    """The trailers of a call that failed; an overload says when to come back (gRFC A6).
+
+    ``metadata`` that has no room beside the message is left out.
+    """
     fields = [("grpc-status", str(int(of(error)))), ("grpc-message", _percent_encoded(str(error)))]
     if error.kind is FailureKind.OVERLOADED and error.retry_after_s is not None:
         fields.append(("grpc-retry-pushback-ms", str(max(1, round(error.retry_after_s * 1000)))))
-    return heads.encode(fields) + (encode_metadata(metadata) if metadata else b"")
+    more = metadata_of(metadata) if metadata else []
+    return heads.encode(fields + more if _size(fields) + _size(more) <= METADATA_BYTES else fields)
 
 
-def encode_metadata(metadata: Mapping[str, str]) -> bytes:
+def metadata_of(metadata: Mapping[str, str]) -> heads.Fields:
     """Headers that a model gave its answer, as metadata: lower-case names, printable text, base64 where the name ends so.
 
     What HTTP owns and the request id, which the call's head has, are left out.
@@ -92,7 +113,11 @@ def encode_metadata(metadata: Mapping[str, str]) -> bytes:
         if key in RESERVED or key.startswith((":", "grpc-")) or not heads.is_name(key):
             continue
         fields.append((key, _binary(value) if key.endswith("-bin") else _printable(str(value))))
-    return heads.encode(fields)
+    return fields
+
+
+def _size(fields: heads.Fields) -> int:
+    return sum(len(name) + len(value) + FIELD_BYTES for name, value in fields)
 
 
 def _printable(text: str) -> str:
@@ -105,5 +130,13 @@ def _binary(value: object) -> str:
 
 
 def _percent_encoded(text: str) -> str:
-    raw = text[:MESSAGE_CHARACTERS].encode("utf-8", "replace")
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
+    found, size = [], 0
+    for character in text:
+        raw = character.encode("utf-8", "replace")
+        found.append("".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw))
+        size += len(found[-1])
+        if size > MESSAGE_BYTES:
+            while size > MESSAGE_BYTES - len(CUT):
+                size -= len(found.pop())
+            return "".join(found) + CUT
+    return "".join(found)

@@ -82,8 +82,8 @@ class StreamCall(GrpcCall):
                 await self.prepared.method.handle(self)
         except TimeoutError as error:
             raise FailureError(FailureKind.DEADLINE, "the call's deadline has passed") from error
-        self._over(200)
         trailers = grpc_status.ok(self.context.response_headers)
+        self._over(200)
         if self._is_started:
             self.finish(trailers)
         else:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc.aio
 import pytest
 
+from wakeful.core.errors import InvalidError
 from wakeful.core.protocol import oip_messages
 from wakeful.serving import Context, InferRequest, InferResponse, Model
 
 
 class Says(Model):
-    def __init__(self, headers: Any) -> None:
+    def __init__(self, headers: Any, error: str = "") -> None:
         super().__init__("m")
         self._headers = headers
+        self._error = error
 
     def predict(self, payload: Any, context: Context) -> Any:
         context.response_headers.update(self._headers)
+        if self._error:
+            raise InvalidError(self._error)
         if isinstance(payload, InferRequest):
             return InferResponse(list(payload.inputs))
         return {"predictions": [1]}
@@ -53,17 +59,62 @@ async def test_the_request_id_is_the_servers_and_there_once(start: Any, name: st
     assert response.headers.getall("X-Request-Id") == ["asked"]
 
 
-async def test_binary_metadata_is_encoded_and_no_name_ends_a_call(start: Any) -> None:
-    client = await start(Says({"X-Bin": "not base64", "y-bin": b"\0\xff", 5: "a", "z": ["a"]}))
+@asynccontextmanager
+async def calling(port: int) -> AsyncIterator[Any]:
+    """A call of the model over gRPC."""
     request = oip_messages.ModelInferRequest(
         model_name="m",
         inputs=[{"name": "x", "datatype": "INT8", "shape": [1]}],
         raw_input_contents=[b"\1"],
     )
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{client.server.port}") as channel:
-        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
-            request.SerializeToString(), timeout=10
-        )
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        yield call(request.SerializeToString(), timeout=10)
+
+
+async def test_binary_metadata_is_encoded_and_no_name_ends_a_call(start: Any) -> None:
+    client = await start(Says({"X-Bin": "not base64", "y-bin": b"\0\xff", 5: "a", "z": ["a"]}))
+    async with calling(client.server.port) as call:
         await call
         told = dict(await call.trailing_metadata())
     assert (told["x-bin"], told["y-bin"], told["z"]) == (b"not base64", b"\0\xff", "['a']")
+
+
+@pytest.mark.parametrize("length", [9_000, 200_000])
+async def test_metadata_that_no_client_takes_is_refused_by_its_name(start: Any, length: int) -> None:
+    client = await start(Says({"X-Short": "a", "X-Long": "b" * length}))
+    async with calling(client.server.port) as call:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "the model's headers take" in str(caught.value.details())
+    assert "the longest is x-long" in str(caught.value.details())
+
+
+async def test_metadata_that_clients_take_comes(start: Any) -> None:
+    client = await start(Says({"X-Long": "b" * 7_000}))
+    async with calling(client.server.port) as call:
+        await call
+        assert dict(await call.trailing_metadata())["x-long"] == "b" * 7_000
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "雪" * 5_000, "%" * 4_096], ids=["plain", "snow", "percent"])
+@pytest.mark.parametrize("headers", [{}, {"X-A": "a" * 6_000}], ids=["alone", "with-headers"])
+async def test_a_very_long_error_is_cut_and_says_so(start: Any, text: str, headers: Any) -> None:
+    client = await start(Says(headers, text))
+    async with calling(client.server.port) as call:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    details = caught.value.details() or ""
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (
+        details.endswith(" [cut]") and text.startswith(details.removesuffix(" [cut]")) and len(details) > 400
+    )
+
+
+async def test_an_error_that_just_fits_is_whole(start: Any) -> None:
+    client = await start(Says({}, "a" * 4_096))
+    async with calling(client.server.port) as call:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    assert caught.value.details() == "a" * 4_096
