@@ -68,18 +68,26 @@ class InferenceService:
         self.server.begin_inference()
         call.observe(call.message)
         self.server.check_inference()
-        if oip_proto.weight(call.message) >= http_v2.LARGE_BYTES:
-            call.reply_later(self._infer_aside(call))
-            return
-        incoming = self.known.decode(call.message)
-        entry = self.entry(incoming)
+        try:
+            if oip_proto.weight(call.message) >= http_v2.LARGE_BYTES:
+                call.reply_later(self._infer_aside(call))
+                return
+            incoming = self.known.decode(call.message)
+            entry = self.entry(incoming)
+        except FailureError:
+            call.model = self.named(call.message)
+            raise
         call.model = entry.model.name
         done = partial(self._done, call, entry, incoming)
         call.cancel_by(self.plane.submit(entry, "predict", incoming.request, call.context, done).cancel)
 
     async def _infer_aside(self, call: UnaryCall) -> Sequence[Buffer]:
-        incoming = await self.plane.aside(partial(oip_proto.decode, call.message))
-        entry = self.entry(incoming)
+        try:
+            incoming = await self.plane.aside(partial(oip_proto.decode, call.message))
+            entry = self.entry(incoming)
+        except FailureError:
+            call.model = self.named(call.message)
+            raise
         call.model = entry.model.name
         result = await self.plane.call(entry, "predict", incoming.request, call.context)
         return await self.plane.aside(partial(encode, entry, incoming, result))
@@ -94,6 +102,11 @@ class InferenceService:
             call.fail(error)
         except Exception as error:
             call.broken(error)
+
+    def named(self, content: Buffer) -> str:
+        """The model of this server that a message is for, which need not be a request: what a failure counts for."""
+        name = oip_proto.name_in(content)
+        return name if name in self.plane.registry.names() else UNKNOWN
 
     def entry(self, incoming: oip_proto.Incoming) -> Entry:
         """The model that a request asks. Raises ``FailureError``."""

@@ -130,6 +130,7 @@ class StreamInfer:
         except FailureError as error:
             status = grpc_status.http_status(error)
             asked.result = error
+            name = service.named(content) if name == UNKNOWN else name
         finally:
             service.server.end_inference(name, status)
             if asked.result is None and status == CLIENT_CLOSED:

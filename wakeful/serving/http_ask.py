@@ -128,6 +128,8 @@ class Ask:
             self._stop = edge.plane.submit(entry, facts.verb, payload, context, self._done).cancel
             return self.cancel
         except Exception as error:
+            if self._name == "-":
+                self._name = edge.counted(facts.route)  # type: ignore[arg-type]  # an Ask has a route
             self._finish(http_replies.failed(error, context.request_id))
             return None
 

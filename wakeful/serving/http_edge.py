@@ -98,9 +98,12 @@ class Edge:
             return stamped(self._openai.failed(error, request_id), request_id)
         reply = stamped(http_replies.failed(error, request_id), request_id)
         if facts is not None and isinstance(route, Route) and route.kind in http_routes.INFERENCE:
-            known = route.model if route.model in self.plane.registry.names() else "-"
-            self.plane.metrics.count(known, facts.protocol, reply.status)
+            self.plane.metrics.count(self.counted(route), facts.protocol, reply.status)
         return reply
+
+    def counted(self, route: Route) -> str:
+        """The model that a failure under ``route`` counts for, ``-`` for none of this server's."""
+        return route.model if route.model in self.plane.registry.names() else "-"
 
     # Routes.
 

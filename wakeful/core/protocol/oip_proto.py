@@ -47,7 +47,7 @@ CONTENTS = {
 }
 """Where a datatype's elements are; the others (FP16, BF16) travel raw only."""
 _CHECKED = frozenset({"INT8", "INT16", "UINT8", "UINT16"})
-_RAW_INPUT_TAG, _RAW_OUTPUT_TAG = 7 << 3 | 2, b"\x32"
+_NAME_TAG, _RAW_INPUT_TAG, _RAW_OUTPUT_TAG = 1 << 3 | 2, 7 << 3 | 2, b"\x32"
 
 
 @dataclass(slots=True)
@@ -94,6 +94,22 @@ def weight(body: Buffer) -> int:
         return len(body)
     rest, _ = _take_raw(memoryview(body))
     return len(body) if b"BYTES" in rest.upper() else len(rest)
+
+
+def name_in(body: Buffer) -> str:
+    """The model that a message names, whatever else is wrong with it; '' where that cannot be read."""
+    view, position = memoryview(body), 0
+    try:
+        for _ in range(MAX_FIELDS):
+            tag, position = read_varint(view, position)
+            size, after = read_varint(view, position) if tag & 7 in (0, 2) else (0, position)
+            end = {0: after, 1: position + 8, 2: after + size, 5: position + 4}[tag & 7]
+            if tag == _NAME_TAG and end <= len(view):
+                return bytes(view[after:end]).decode()
+            position = end
+    except (InvalidError, KeyError, UnicodeDecodeError):
+        pass
+    return ""
 
 
 def _parse(body: Buffer) -> Any:
