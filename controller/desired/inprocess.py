@@ -18,6 +18,7 @@ from wakeful.core.api import isvc_names as names
 from wakeful.core.api import podspec
 from wakeful.core.api.inferenceservice import Component, InferenceService
 from wakeful.core.api.isvc_problem import Obj, integer, mapping, text
+from wakeful.core.protocol import payload_store
 
 DEFAULT_BATCH_SIZE = 32
 """KServe's agent's own; its default latency of 5 s is not copied: nobody waits for company that may not come."""
@@ -74,7 +75,7 @@ def _with_logger(service: InferenceService, component: Component, container: Obj
     size = integer(logger.get("batchSize"))
     values = {
         "URL": "" if storage else text(logger.get("url")),
-        "STORE_PATH": _store_path(storage, parameters),
+        "STORE_PATH": payload_store.path_of(text(storage.get("path")), text(parameters.get("bucket"))),
         "STORE_FORMAT": text(parameters.get("format")),
         "BATCH_SIZE": str(size) if size and size > 0 else "",
         "BATCH_INTERVAL": text(logger.get("batchInterval")),
@@ -91,12 +92,6 @@ def _with_logger(service: InferenceService, component: Component, container: Obj
         reference = {"name": names.STORAGE_SECRET, "key": text(storage.get("key"))}
         container = podspec.with_env_from(container, names.LOGGER_VARIABLE + "STORE_CONFIG", reference)
     return container
-
-
-def _store_path(storage: Obj, parameters: Obj) -> str:
-    """``s3://bucket/prefix``: the path as it is, or below the bucket that the parameters name."""
-    path, bucket = text(storage.get("path")), text(parameters.get("bucket"))
-    return path if "://" in path or not bucket else f"s3://{bucket}/{path.strip('/')}"
 
 
 def _annotations(service: InferenceService, component: Component, keys: list[str]) -> str:

@@ -12,6 +12,7 @@ from controller.desired.composition import ComposedPod, Runtimes
 from controller.desired.reasons import Reason, SpecError
 from wakeful.core.api import inferenceservice, inferenceservice_validate, servingruntime
 from wakeful.core.api.inferenceservice_defaults import Defaults, default
+from wakeful.core.protocol.payload_store import NO_BUCKET
 
 Obj = dict[str, Any]
 MODEL_SERVER = {"serving.wakeful.dev/model-server": "true"}
@@ -185,13 +186,13 @@ def test_two_foreign_servers_on_one_port_are_told() -> None:
 
 
 def test_a_logger_with_a_store_gets_its_place_and_its_key() -> None:
-    storage = {"path": "/p", "key": "k", "parameters": {"type": "s3", "bucket": "b", "format": "csv"}}
+    storage = {"path": "/p", "key": "k", "parameters": {"type": "s3", "bucket": "logs", "format": "csv"}}
     logger = {"mode": "all", "storage": storage, "batchSize": 20, "batchInterval": "1m"}
     parsed = isvc(predictor={"logger": logger})
     assert not inferenceservice_validate.validate(parsed.raw).problems
     container = pod(parsed).spec["containers"][0]
     variables = env(container)
-    assert variables["WAKEFUL_LOGGER_STORE_PATH"] == "s3://b/p"
+    assert variables["WAKEFUL_LOGGER_STORE_PATH"] == "s3://logs/p"
     assert variables["WAKEFUL_LOGGER_STORE_FORMAT"] == "csv"
     assert (variables["WAKEFUL_LOGGER_BATCH_SIZE"], variables["WAKEFUL_LOGGER_BATCH_INTERVAL"]) == (
         "20",
@@ -208,17 +209,49 @@ def test_a_logger_with_a_store_gets_its_place_and_its_key() -> None:
         ({"url": "http://x", "marshallerUrl": "http://y"}, "marshallerUrl", "json and csv"),
         ({"storage": {"path": "p", "key": "k", "parameters": {"type": "s3"}}}, "storage.path", "bucket"),
         (
-            {"storage": {"path": "s3://b", "key": "k", "parameters": {"type": "gs"}}},
+            {"storage": {"path": "s3://logs", "key": "k", "parameters": {"type": "gs"}}},
             "storage.parameters.type",
             "stored in s3",
         ),
         (
-            {"storage": {"path": "s3://b", "key": "k", "parameters": {"format": "parquet"}}},
+            {"storage": {"path": "s3://logs", "key": "k", "parameters": {"format": "parquet"}}},
             "storage.parameters.format",
             "json, csv",
         ),
+        ({"url": "h:80"}, "url", "'h:80': it takes http://HOST/PATH"),
+        (
+            {"storage": {"path": "s3://Log$/x", "key": "k", "parameters": {"type": "s3"}}},
+            "storage.path",
+            NO_BUCKET,
+        ),
+        (
+            {"storage": {"path": "x", "key": "k", "parameters": {"bucket": "10.0.0.1"}}},
+            "storage.parameters.bucket",
+            "no IP address",
+        ),
+        (
+            {"storage": {"path": "x?y", "key": "k", "parameters": {"bucket": "logs"}}},
+            "storage.path",
+            "would be left out of the prefix",
+        ),
+        (
+            {"storage": {"path": "gs://b", "key": "k", "parameters": {"bucket": "logs"}}},
+            "storage.path",
+            "s3://BUCKET",
+        ),
     ],
-    ids=["nowhere", "marshaller", "no-bucket", "gs", "parquet"],
+    ids=[
+        "nowhere",
+        "marshaller",
+        "no-bucket",
+        "gs",
+        "parquet",
+        "no URL",
+        "no name",
+        "an address",
+        "a query",
+        "other scheme",
+    ],
 )
 def test_a_logger_that_cannot_work_is_refused_at_apply(logger: Obj, path: str, words: str) -> None:
     parsed = isvc(predictor={"logger": {"mode": "all", **logger}})

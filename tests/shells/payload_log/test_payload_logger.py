@@ -325,6 +325,8 @@ async def test_a_full_disk_loses_records_not_requests(tmp_path: Path) -> None:
         ({"STORE_PATH": "file://tmp/logs"}, "file:///FOLDER"),
         ({"STORE_PATH": "file:///"}, "file:///FOLDER"),
         ({"STORE_PATH": "s3:///logs"}, "s3://BUCKET"),
+        ({"STORE_PATH": "s3://Log$/x"}, "LOGGER_STORE_PATH is 's3://Log\\$/x': no bucket can be called so"),
+        ({"URL": "http://["}, "http://HOST/PATH"),
         ({"URL": "http://x", "SAMPLE_PERCENT": "200"}, "from 0 to 100"),
         ({"URL": "http://x", "BATCH_SIZE": "many"}, "not a number"),
         ({"URL": "http://x", "BATCH_INTERVAL": "30"}, "invalid duration"),
@@ -334,6 +336,14 @@ async def test_a_full_disk_loses_records_not_requests(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         settings.parse({f"WAKEFUL_LOGGER_{name}": value for name, value in environ.items()})
+
+
+@pytest.mark.parametrize("endpoint", ["http://", "http://[", "http://h:99999", "a b"])
+def test_a_store_that_no_client_can_be_made_for_ends_the_start(endpoint: str) -> None:
+    asked = settings.parse({"WAKEFUL_LOGGER_STORE_PATH": "s3://logs/x"})
+    assert asked is not None
+    with pytest.raises(SettingsError, match=r"payload logger"):
+        sinks.make(asked, {"AWS_ENDPOINT_URL": endpoint})
 
 
 def test_no_address_no_logger() -> None:

@@ -11,6 +11,7 @@ from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api import podspec, storage_uri
 from wakeful.core.api.isvc_problem import Obj, Problem, ProblemReason, mapping
+from wakeful.core.protocol import payload_store
 
 AUTOSCALING = "autoscaling.knative.dev/"
 HPA_CLASS = "hpa.autoscaling.knative.dev"
@@ -77,7 +78,10 @@ def _logger(logger: Obj, path: str) -> list[Problem]:
     storage = mapping(logger.get("storage"))
     if not storage:
         message = "give the URL that takes the events, or storage: there is no default sink"
-        return [] if logger.get("url") else [Problem(f"{path}.url", message, ProblemReason.REQUIRED)]
+        if not logger.get("url"):
+            return [Problem(f"{path}.url", message, ProblemReason.REQUIRED)]
+        why = payload_store.url_problem(str(logger["url"]))
+        return [Problem(f"{path}.url", f"{str(logger['url'])[:200]!r}: {why}")] if why else []
     found = []
     parameters = mapping(storage.get("parameters"))
     if parameters.get("type", "s3") != "s3":
@@ -88,11 +92,20 @@ def _logger(logger: Obj, path: str) -> list[Problem]:
             f"format {parameters.get('format')!r} is not supported; use one of {', '.join(STORE_FORMATS)}"
         )
         found.append(Problem(f"{path}.storage.parameters.format", message, ProblemReason.NOT_SUPPORTED))
-    has_bucket = str(storage.get("path", "")).startswith("s3://") or parameters.get("bucket")
-    if not has_bucket:
+    return found + _store(
+        str(storage.get("path", "")), str(parameters.get("bucket") or ""), f"{path}.storage"
+    )
+
+
+def _store(given: str, bucket: str, path: str) -> list[Problem]:
+    """A bucket and a prefix that objects can be written to."""
+    store = payload_store.path_of(given, bucket)
+    if not store.startswith("s3://"):
         message = "give s3://BUCKET/PREFIX, or the bucket in parameters.bucket"
-        found.append(Problem(f"{path}.storage.path", message, ProblemReason.REQUIRED))
-    return found
+        return [Problem(f"{path}.path", message, ProblemReason.REQUIRED)]
+    why = payload_store.store_problem(store)
+    where = "path" if "://" in given or why != payload_store.NO_BUCKET else "parameters.bucket"
+    return [Problem(f"{path}.{where}", f"{store[:200]!r}: {why}")] if why else []
 
 
 def warnings(parsed: isvc.InferenceService) -> list[str]:

@@ -13,9 +13,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from urllib.parse import urlsplit
 
-from wakeful.core.protocol import payload_record
+from wakeful.core.protocol import payload_record, payload_store
 from wakeful.core.protocol.payload_record import Identity
 from wakeful.core.scaling import durations
 from wakeful.serving.settings import SettingsError
@@ -82,12 +81,10 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         return None
     if url and store:
         raise SettingsError(f"{PREFIX}URL and {PREFIX}STORE_PATH are both set: a logger has one of them")
-    if url and not (urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname):
-        raise SettingsError(f"{PREFIX}URL is {url[:200]!r}: it takes http://... or https://...")
-    if store and not _is_store(store):
-        raise SettingsError(
-            f"{PREFIX}STORE_PATH is {store[:200]!r}: it takes s3://BUCKET/PREFIX or file:///FOLDER"
-        )
+    if url and (why := payload_store.url_problem(url)):
+        raise SettingsError(f"{PREFIX}URL is {url[:200]!r}: {why}")
+    if store and (why := payload_store.store_problem(store)):
+        raise SettingsError(f"{PREFIX}STORE_PATH is {store[:200]!r}: {why}")
     batch_size = int(_number("BATCH_SIZE", asked, 1, 1, 10_000))
     return LoggerSettings(
         url=url,
@@ -104,14 +101,6 @@ def parse(environ: Mapping[str, str]) -> LoggerSettings | None:
         max_queued=max(1000, 2 * batch_size),
         identity=_identity(environ, asked),
     )
-
-
-def _is_store(text: str) -> bool:
-    """``file://logs/x`` names a host and would be the folder ``/x``: it is none."""
-    parts = urlsplit(text)
-    if parts.scheme == "s3":
-        return bool(parts.netloc)
-    return parts.scheme == "file" and not parts.netloc and len(parts.path) > 1
 
 
 def _identity(environ: Mapping[str, str], asked: Mapping[str, str]) -> Identity:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from wakeful.core.protocol import cloudevents, payload_record
+from wakeful.core.protocol import cloudevents, payload_record, payload_store
 from wakeful.core.protocol.payload_record import Identity, Record
 from wakeful.serving.payload_log.settings import PREFIX, Format, LoggerSettings
 from wakeful.serving.pool import Pool
@@ -182,15 +182,22 @@ def _bucket(bucket: str, environ: Mapping[str, str]) -> Any:
     endpoint = environ.get("AWS_ENDPOINT_URL") or environ.get("S3_ENDPOINT") or "https://s3.amazonaws.com"
     if "://" not in endpoint:
         endpoint = ("http://" if environ.get("S3_USE_HTTPS") == "0" else "https://") + endpoint
+    if why := payload_store.url_problem(endpoint):
+        raise SettingsError(f"AWS_ENDPOINT_URL (of the payload logger's store) is {endpoint[:200]!r}: {why}")
     parts = urlsplit(endpoint)
-    client = Minio(
-        parts.netloc,
-        access_key=environ.get("AWS_ACCESS_KEY_ID"),
-        secret_key=environ.get("AWS_SECRET_ACCESS_KEY"),
-        session_token=environ.get("AWS_SESSION_TOKEN") or None,
-        secure=parts.scheme == "https",
-        region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-    )
+    try:
+        client = Minio(
+            parts.netloc,
+            access_key=environ.get("AWS_ACCESS_KEY_ID"),
+            secret_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+            session_token=environ.get("AWS_SESSION_TOKEN") or None,
+            secure=parts.scheme == "https",
+            region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        )
+    except ValueError as error:
+        raise SettingsError(
+            f"the payload logger has no S3 client for {endpoint[:200]!r}: {str(error)[:200]}"
+        ) from error
 
     def write(key: str, content: bytes) -> None:
         client.put_object(bucket, key, io.BytesIO(content), len(content))
