@@ -140,7 +140,8 @@ def do_build(options: argparse.Namespace, cache: Path) -> int:
 def build(plan: Plan, builder: builders.Builder, log: Path, steps: Steps) -> None:
     """Build one image into the cache. Raises ImageError."""
     cache = plan.archived.parent
-    folder = wheels.fetch([ROOT / lock for lock in plan.image.locks], cache, log, steps)
+    everybodys = [ROOT / lock for image in containerfile.find_all(ROOT) for lock in image.locks]
+    folder = wheels.fetch([ROOT / lock for lock in plan.image.locks], everybodys, cache, log, steps)
     with tempfile.TemporaryDirectory(dir=cache, prefix="context-") as context:
         keys.stage(plan.image, ROOT, Path(context))
         saved = cache / f"{plan.image.name}.saved"

@@ -2,7 +2,8 @@
 
 Called by __main__.py when no --base is given. mmdebstrap reads the apt sources of the machine, so no mirror is named
 here and security updates are in it; debootstrap would take one suite only and twice the time. The result is cached and
-made again by `hack/images base --refresh`: that is how security updates of Debian get into images.
+made again by `hack/images base --refresh`: that is how security updates of Debian get into images. One of another recipe
+goes when a new one is made.
 
 Only what Python needs is copied from it into an image (rootfs.py), so its own size does not matter.
 """
@@ -67,6 +68,8 @@ def ensure(cache: Path, log: Path, steps: Steps, *, is_refreshed: bool = False) 
         )
         tar.with_suffix(".key").unlink(missing_ok=True)
         partial.replace(tar)
+        for path in set(cache.glob("base-*")) - {tar}:
+            path.unlink()
         steps.done(f"made the base ({SUITE} with Python 3.11)", tar)
     age_days = (time.time() - tar.stat().st_mtime) / DAY_S
     if age_days > OLD_DAYS:

@@ -2,7 +2,7 @@
 
 Called by __main__.py before a build, so that the build itself reads a folder and no network: nothing of the machine's
 settings, certificates or credentials can get into an image. Only wheels for CPython 3.11 are taken; each is checked
-against the lock's hash here and again inside the build.
+against the lock's hash here and again inside the build. What no image's lock names any more goes when something is fetched.
 
 Left out: packages with compiled parts that come only as source.
 """
@@ -26,8 +26,11 @@ WAYS = {
 }
 
 
-def fetch(locks: Sequence[Path], cache: Path, log: Path, steps: Steps) -> Path:
-    """The folder that holds every wheel that ``locks`` name; only missing ones are asked for. Raises ImageError."""
+def fetch(locks: Sequence[Path], all_locks: Sequence[Path], cache: Path, log: Path, steps: Steps) -> Path:
+    """The folder that holds every wheel that ``locks`` name; only missing ones are asked for. Raises ImageError.
+
+    ``all_locks``: those of all images, whose wheels stay.
+    """
     folder = cache / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
     wanted_pins = [pin for lock in locks for pin in pins(lock.read_text())]
@@ -45,8 +48,16 @@ def fetch(locks: Sequence[Path], cache: Path, log: Path, steps: Steps) -> Path:
             run([*command, *kind], log)
     for wheel in partial.iterdir():
         wheel.replace(folder / wheel.name)
+    forget_others(folder, all_locks)
     steps.done(f"fetched {len(missing)} packages of {locks[0].name}")
     return folder
+
+
+def forget_others(folder: Path, locks: Sequence[Path]) -> None:
+    """Drop the wheels that none of ``locks`` names."""
+    named = {path for lock in locks for pin in pins(lock.read_text()) for path in folder.glob(pin.pattern)}
+    for path in set(folder.iterdir()) - named:
+        path.unlink()
 
 
 @dataclass(frozen=True, slots=True)
