@@ -1,4 +1,4 @@
-"""The wire of V2 gRPC, checked by the clients of the field: Triton's and KServe's, each in an environment of its own."""
+"""The wire of V2, gRPC and HTTP, checked by the clients of the field: Triton's and KServe's, each in an environment of its own."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def port() -> AsyncIterator[int]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("environment", "script"),
-    [("grpc-clients", "triton.py"), ("kserve", "kserve_client.py")],
-    ids=["triton", "kserve"],
+    [("grpc-clients", "triton.py"), ("grpc-clients", "triton_http.py"), ("kserve", "kserve_client.py")],
+    ids=["triton", "triton-http", "kserve"],
 )
 async def test_clients_of_the_field(port: int, environment: str, script: str) -> None:
     command = [ROOT / "hack" / "env", environment, CLIENTS / script, str(port)]

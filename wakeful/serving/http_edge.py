@@ -60,7 +60,7 @@ class Edge:
         route = facts.route
         request_id = facts.given_id or ids.request_id()
         if isinstance(route, list):
-            answer(stamped(http_replies.no_route(request.method, route), request_id))
+            answer(stamped(http_replies.no_route(request, route), request_id))
             return None
         if facts.refusal is not None:
             answer(self.failed(request, facts.refusal))
@@ -79,7 +79,7 @@ class Edge:
         facts = self._facts(head)
         route = facts.route
         if isinstance(route, list):
-            return stamped(http_replies.no_route(head.method, route), http_replies.request_id(head.headers))
+            return stamped(http_replies.no_route(head, route), http_replies.request_id(head.headers))
         if facts.refusal is not None:
             return self.failed(head, facts.refusal)
         if route.kind in http_routes.INFERENCE:

@@ -13,7 +13,7 @@ from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import oip, problem
 from wakeful.kit import logs
 from wakeful.serving import http_body, ids
-from wakeful.serving.exchange import Headers, Reply
+from wakeful.serving.exchange import Headers, Reply, Request
 
 REQUEST_ID = "X-Request-Id"
 REQUEST_ID_CHARACTERS = 128
@@ -60,14 +60,20 @@ def json(status: int, body: object, headers: dict[str, str] | None = None) -> Re
     return Reply(status, {"Content-Type": "application/json", **(headers or {})}, oip.dump(body))
 
 
-def no_route(method: str, methods: list[str]) -> Reply:
-    """501 for a ``method`` that no server of HTTP has to know, 405 where the path takes ``methods``, else 404."""
-    if method not in METHODS:
+def no_route(request: Request, methods: list[str]) -> Reply:
+    """501 for a method that no server of HTTP has to know, 405 where the path takes ``methods``, else 404.
+
+    Clients of V2 read ``error`` wherever the answer is no 200.
+    """
+    if request.method not in METHODS:
         error = http_body.MethodError()
         return json(error.status, problem.render(error).body)
+    is_v2 = request.target.startswith("/v2/")
     if methods:
-        return json(405, {"detail": "Method Not Allowed"}, {"Allow": ", ".join(methods)})
-    return json(404, {"detail": "Not Found"})
+        told = {"error": f"this route takes {' and '.join(methods)}"} if is_v2 else {}
+        return json(405, {"detail": "Method Not Allowed", **told}, {"Allow": ", ".join(methods)})
+    told = {"error": "this server has no such route"} if is_v2 else {}
+    return json(404, {"detail": "Not Found", **told})
 
 
 def failure(error: Exception, request_id: str) -> FailureError:

@@ -38,11 +38,11 @@ async def test_every_get_route(start: Any) -> None:
     ("method", "path", "status", "body"),
     [
         ("GET", "/nope", 404, {"detail": "Not Found"}),
-        ("GET", "/v2/health/no", 404, {"detail": "Not Found"}),
+        ("GET", "/v2/health/no", 404, {"detail": "Not Found", "error": "this server has no such route"}),
         ("GET", "/v1/models/../../etc/passwd", 404, {"detail": "Not Found"}),
         ("POST", "/v1/models/m:other", 404, {"detail": "Not Found"}),
         ("GET", "/v1/models/m:predict", 405, {"detail": "Method Not Allowed"}),
-        ("DELETE", "/v2/models/m", 405, {"detail": "Method Not Allowed"}),
+        ("DELETE", "/v2/models/m", 405, {"detail": "Method Not Allowed", "error": "this route takes GET"}),
         ("TRACE", "/", 405, {"detail": "Method Not Allowed"}),
         ("GET", "/v1/models/x", 404, {"error": "Model with name x does not exist."}),
         ("POST", "/v1/models/%2e%2e%2fx:predict", 404, {"error": "Model with name ../x does not exist."}),
