@@ -99,7 +99,7 @@ def test_schema_error_lists_places() -> None:
     issues = [problem.SchemaIssue(("body", "inputs", 0, "shape"), "Field required", "missing")]
     error = problem.SchemaError([*issues, *issues])
     assert str(error) == "body.inputs.0.shape: Field required (and 1 more)"
-    assert problem.render(error).status == 422
+    assert problem.render(error).status == 422 and problem.render(error).body["error"] == str(error)
     assert problem.render(error).body["detail"][0] == {
         "loc": ["body", "inputs", 0, "shape"], "msg": "Field required", "type": "missing"
     }  # fmt: skip

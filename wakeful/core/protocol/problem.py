@@ -1,8 +1,8 @@
 """Error bodies as KServe's clients expect them, and JSON in and out.
 
 Edges of the model server call ``render``; codecs call ``parse_json``. Bodies (kserve.md section 5.1): ``{"error":
-TEXT}`` for everything but schema mismatches on V2 (422, ``{"detail": [{"loc", "msg", "type"}]}``) and unknown paths
-(``{"detail": "Not Found"}``). Left out: HTTP itself.
+TEXT}`` for everything; schema mismatches on V2 (422) have KServe's ``"detail": [{"loc", "msg", "type"}]`` beside it, unknown
+paths ``{"detail": "Not Found"}``. Left out: HTTP itself.
 
 Invariant: no body holds a traceback, a file path of the server or a part of another request.
 """
@@ -55,7 +55,7 @@ class Problem:
 def render(error: FailureError) -> Problem:
     """The answer for ``error``: status by kind, 422 for ``SchemaError``, the other server's for ``UpstreamError``."""
     if isinstance(error, SchemaError):
-        return Problem(422, {"detail": [issue.as_json() for issue in error.issues]})
+        return Problem(422, {"detail": [issue.as_json() for issue in error.issues], "error": str(error)})
     status = error.meaning.http_status
     if isinstance(error, UpstreamError):
         status = error.status if error.status >= 400 else 502  # its redirect is not for our caller
