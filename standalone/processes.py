@@ -23,6 +23,8 @@ class Options:
     api_port: int = 6443
     webhook_port: int = 9443
     images: Path | None = None
+    local_models: tuple[Path, ...] = ()
+    """Folders that ``storageUri: file:///...`` may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
     data = ("--data-dir", str(layout.data_dir))
     gateway_port = ("--gateway-port", str(options.port))
     images = ("--images", str(options.images)) if options.images else ()
+    folders = [word for folder in options.local_models for word in ("--local-models", str(folder))]
     return (
         _process(layout, "apiserver", 2, "standalone.apiserver", *data, "--port", str(options.api_port)),
         replace(
@@ -57,7 +60,7 @@ def build_processes(layout: Layout, options: Options) -> tuple[Process, ...]:
             port=options.webhook_port,
         ),
         _process(layout, "knative", 0, "standalone.knative", *data, *gateway_port, admin="autoscaler"),
-        _process(layout, "node", 1, "standalone.node", *data, *gateway_port, *images, stop_s=20.0),
+        _process(layout, "node", 1, "standalone.node", *data, *gateway_port, *images, *folders, stop_s=20.0),
         replace(
             _process(layout, "gateway", 0, "standalone.gateway", *data, "--port", str(options.port)),
             port=options.port,

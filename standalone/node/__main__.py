@@ -1,6 +1,6 @@
 """The node's process: settings, adapters, run. See docs/explanation/standalone.md for its command line.
 
-    python -m standalone.node --data-dir D --gateway-port P [--images FILE] [--keep-pods]
+    python -m standalone.node --data-dir D --gateway-port P [--images FILE] [--local-models FOLDER] [--keep-pods]
 
 SIGTERM ends the pods in order and then the shims, unless ``--keep-pods``. ``--end-pods`` only does that: for what a
 killed node left running. Invariant: the pods' processes outlive this one only by ``kill -9`` or ``--keep-pods``.
@@ -37,6 +37,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--images", type=Path, help="image table asked before D/images.yaml and the shipped one"
     )
+    parser.add_argument("--local-models", type=Path, action="append", default=[], metavar="FOLDER")
     parser.add_argument("--restart-base-s", type=float, default=Settings().restart_base_s)
     parser.add_argument("--keep-pods", action="store_true", help="leave pods running on SIGTERM")
     parser.add_argument(

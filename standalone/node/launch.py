@@ -65,6 +65,13 @@ class Host:
     """The gateway, ``http://127.0.0.1:PORT``; empty for none."""
     capacity: Mapping[str, str]
     python: str = sys.executable
+    local_models: tuple[Path, ...] = ()
+    """Folders that ``storageUri: file:///...`` may read, beside ``/mnt``."""
+
+    def fill(self, text: str, ports: Mapping[int, int]) -> str:
+        """A text of the image table with what it names of this machine."""
+        folders = ":".join(map(str, ("/mnt", *self.local_models)))
+        return images.fill(text, self.python, ports).replace("{local_models}", folders)
 
     def base(self, pod: Obj, place: Place) -> dict[str, str]:
         """The variables below the image's and the container's own."""
@@ -141,7 +148,7 @@ class _Program:
     """``PORT`` of a container that says by ``--http_port`` where it listens, beside the one that serves."""
 
     def env(self, below: Mapping[str, str], ports: Mapping[int, int]) -> dict[str, str]:
-        table = {k: images.fill(v, self.host.python, ports) for k, v in self.image.env.items()}
+        table = {k: self.host.fill(v, ports) for k, v in self.image.env.items()}
         own = {k: addresses.neighbours(self.rewrite(v), ports) for k, v in self.variables.items()}
         return {**below, **table, **self.listening, **own}
 
@@ -160,7 +167,7 @@ class _Program:
         mine = ports if own is None else {**ports, images.DEFAULT_PORT: ports.get(own, own)}
 
         def filled(words: tuple[str, ...]) -> list[str]:
-            return [images.fill(word, self.host.python, mine) for word in words]
+            return [self.host.fill(word, mine) for word in words]
 
         if command:
             return command + args

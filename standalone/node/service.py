@@ -64,7 +64,9 @@ async def run(parts: Parts, options: argparse.Namespace, stop: asyncio.Event) ->
         engine=engine,
         table=parts.table,
         prober=parts.prober,
-        host=launch.Host(f"http://127.0.0.1:{options.gateway_port}", capacity),
+        host=launch.Host(
+            f"http://127.0.0.1:{options.gateway_port}", capacity, local_models=tuple(options.local_models)
+        ),
         addresses=PortAllocator(),
         settings=Settings(restart_base_s=options.restart_base_s),
         known=known,

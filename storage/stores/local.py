@@ -66,7 +66,8 @@ class LocalStore:
         roots = ":".join(str(root) for root in self._roots) or "none"
         raise StorageError(
             Reason.ACCESS_DENIED,
-            f"{path} is outside the folders that may be read ({roots}): set STORAGE_LOCAL_ROOTS to allow it",
+            f"{path} is outside the folders that may be read ({roots}): on one machine start wakeful up with "
+            "--local-models FOLDER, elsewhere set STORAGE_LOCAL_ROOTS of the initializer",
         )
 
     def _stat(self, path: Path, key: str) -> os.stat_result:

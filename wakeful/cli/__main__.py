@@ -68,6 +68,14 @@ def _add_up(up: argparse.ArgumentParser) -> None:
         "--webhook-port", type=_port, default=9443, help="the controller's webhook port (default 9443)"
     )
     up.add_argument("--images", type=Path, default=None, metavar="FILE", help="a table of images of your own")
+    up.add_argument(
+        "--local-models",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a folder that storageUri: file:///... may read, beside /mnt; may be given several times",
+    )
 
 
 def _port(text: str) -> int:

@@ -30,7 +30,8 @@ LEAST_FREE_BYTES = 64 * 1024 * 1024
 def run(options: argparse.Namespace) -> int:
     """Run until a signal. 0 after a clean end, 1 with one sentence when it cannot start."""
     layout = Layout(options.data_dir)
-    chosen = Options(options.port, options.api_port, options.webhook_port, options.images)
+    folders = tuple(folder.absolute() for folder in options.local_models)
+    chosen = Options(options.port, options.api_port, options.webhook_port, options.images, folders)
     try:
         with instance.take_lock(layout):
             instance.end_leftovers(layout)
@@ -93,6 +94,9 @@ def _check(layout: Layout, options: Options) -> None:
         )
     if options.images is not None and not options.images.is_file():
         raise instance.InstanceError(f"--images {options.images} is not a file")
+    for folder in options.local_models:
+        if not folder.is_dir() or ":" in str(folder):
+            raise instance.InstanceError(f"--local-models {folder} is not a folder, or has ':' in its name")
     for table in (options.images, layout.data_dir / "images.yaml"):
         if table is not None and table.exists():
             try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standalone.node import addresses, images, pod_status, probe_state, restart
+from standalone.node import addresses, images, launch, pod_status, probe_state, restart
 from standalone.node.pod_status import ContainerState, PodView
 from standalone.node.probe_state import Kind
 from standalone.node.restart import BackOff, Role
@@ -121,6 +122,19 @@ def test_shipped_table_parses_and_fills() -> None:
     assert entry is not None and entry.container_ports() == {8080}
     assert images.fill(entry.append[0], "py", {8080: 20001}) == "--http_port=20001"
     assert images.match(table, "nobody/nothing:1") is None
+
+
+@pytest.mark.parametrize(
+    ("folders", "wanted"), [((), "/mnt"), ((Path("/data/a"), Path("/b c")), "/mnt:/data/a:/b c")]
+)
+@pytest.mark.parametrize("name", ["wakeful/storage-initializer:0.1.0", "kserve/storage-initializer:v0.16.0"])
+def test_the_initializer_may_read_the_folders_of_wakeful_up(
+    name: str, folders: tuple[Path, ...], wanted: str
+) -> None:
+    entry = images.match(images.parse(images.SHIPPED.read_text(), "shipped"), name)
+    assert entry is not None
+    host = launch.Host("", {}, local_models=folders)
+    assert {key: host.fill(value, {}) for key, value in entry.env.items()} == {"STORAGE_LOCAL_ROOTS": wanted}
 
 
 def test_wanted_ports_and_names() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from standalone import instance
 from standalone.layout import SOCKET_PATH_LIMIT, Layout
+from standalone.node.__main__ import parse as parse_node
+from standalone.processes import Options, build_processes
 from wakeful.cli.apply import ManifestError, read_documents
 
 
@@ -67,6 +69,24 @@ def test_up_with_an_image_table_that_cannot_be_used(tmp_path: Path, place: str) 
     done = run("up", "--data-dir", str(home), *more)
     assert done.returncode == 1
     assert f"{table}: images[0]: unknown field 'argvv'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "file", "a:b"])
+def test_local_models_that_are_no_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "a:b").mkdir()
+    done = run("up", "--data-dir", str(tmp_path / "d"), *free_ports(), "--local-models", str(tmp_path / name))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"wakeful up: --local-models {tmp_path / name} is not a folder, or has ':' in its name\n"
+    )
+
+
+def test_local_models_reach_the_node(tmp_path: Path) -> None:
+    options = Options(local_models=(tmp_path / "a", tmp_path / "b"))
+    (node,) = [item for item in build_processes(Layout(tmp_path), options) if item.name == "node"]
+    given = parse_node(list(node.argv[1:])).local_models
+    assert given == [tmp_path / "a", tmp_path / "b"]
 
 
 @pytest.mark.parametrize("flag", ["--port", "--api-port", "--webhook-port"])
