@@ -13,6 +13,8 @@ from wakeful.core.api import conditions, podspec
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api.isvc_problem import Obj, integer, mapping, mappings, text
 
+QUEUE_PROXY = "queue-proxy"
+"""Knative's container beside the one that serves."""
 STARTING = ("", "ContainerCreating", "PodInitializing")
 
 
@@ -83,6 +85,8 @@ def _running(pod: Obj, status: Obj) -> str:
         if said:
             return said
         if "running" in state and not container.get("ready"):
+            if container.get("name") == QUEUE_PROXY:
+                return _behind_queue_proxy(pod, status)
             since = text(mapping(state["running"]).get("startedAt"))
             spec = podspec.find(
                 mappings(mapping(pod.get("spec")).get("containers")), str(container.get("name"))
@@ -93,6 +97,20 @@ def _running(pod: Obj, status: Obj) -> str:
                 f"yet (kubectl describe pod {pod['metadata']['name']} shows each attempt)"
             )
     return ""
+
+
+def _behind_queue_proxy(pod: Obj, status: Obj) -> str:
+    """queue-proxy is ready when the container behind it answers the readiness probe, which Knative gave to queue-proxy."""
+    containers = mappings(mapping(pod.get("spec")).get("containers"))
+    others = [item for item in containers if item.get("name") != QUEUE_PROXY]
+    spec = next((item for item in others if item.get("ports")), others[0] if others else {})
+    served = mapping(podspec.find(mappings(status.get("containerStatuses")), str(spec.get("name"))))
+    since = text(mapping(mapping(served.get("state")).get("running")).get("startedAt"))
+    name = pod["metadata"]["name"]
+    return (
+        f"container {spec.get('name')} runs since {since} and has not answered its readiness probe yet (kubectl logs "
+        f"{name} -c {spec.get('name')} shows what it does, kubectl describe pod {name} each attempt of queue-proxy)"
+    )
 
 
 def _ended(container: Obj) -> str:

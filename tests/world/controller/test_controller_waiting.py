@@ -46,6 +46,15 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
         pod({"state": {"running": {"startedAt": "T"}}, "ready": False}),
         "runs since T and is not ready: its readiness probe GET /v2/health/ready on port 8080 has not succeeded yet",
     ),
+    "behind queue-proxy": (
+        pod(
+            containerStatuses=[
+                {"name": "kserve-container", "state": {"running": {"startedAt": "T"}}, "ready": True},
+                {"name": "queue-proxy", "state": {"running": {"startedAt": "U"}}, "ready": False},
+            ]
+        ),
+        "container kserve-container runs since T and has not answered its readiness probe yet (kubectl logs pod-1 -c kserve-",
+    ),
     "download": (
         pod(initContainerStatuses=[{"name": "storage-initializer", "state": {"running": {}}}]),
         "init container storage-initializer is running",
