@@ -45,8 +45,8 @@ class Change:
 
     @property
     def is_half_done(self) -> bool:
-        """Whether it is a load that some workers have and others live on without."""
-        return self.verb == LOAD and self.refused > 0 and len(self.errors) < self.count
+        """Whether it is a load that some workers live on without, and others have or will, in place of one that died."""
+        return self.verb == LOAD and 0 < self.refused < self.count
 
 
 class Changes:

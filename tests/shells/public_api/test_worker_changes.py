@@ -254,6 +254,15 @@ def test_a_load_is_taken_back_where_some_could_and_some_could_not() -> None:
     assert not back.is_half_done and changes.unloaded() == {"m"}
 
 
+def test_a_load_that_one_refused_and_one_died_over_is_taken_back_too() -> None:
+    """The one that is started instead loads the model: it would be the only one that has it."""
+    changes = Changes()
+    changes.begin(10, 1, ("load", "m"), {10: 0, 11: 1}, 1.0)
+    changes.did(1, 10, "no room")
+    changes.ended(11)
+    assert changes.finished(2.0)[0].is_half_done
+
+
 @pytest.mark.parametrize(
     ("verb", "first", "second"),
     [("load", "no room", "no room"), ("load", None, None), ("unload", None, "no"), ("load", None, "ended")],
