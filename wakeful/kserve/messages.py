@@ -146,6 +146,10 @@ class InferInput(_Tensor):
 class InferOutput(_Tensor):
     """One output tensor of a V2 answer."""
 
+    def set_data_from_numpy(self, output_tensor: NDArray[Any], binary_data: bool = True) -> None:
+        """As an input's; the argument has KServe's name."""
+        super().set_data_from_numpy(output_tensor, binary_data)
+
 
 class RequestedOutput:
     """An output that a request names."""

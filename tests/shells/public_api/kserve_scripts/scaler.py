@@ -53,7 +53,7 @@ class Scaler(Model):
             assert rows.dtype == np.float32
             scaled = (rows * self.weights).astype(np.float32)
             output = InferOutput(name="scaled", shape=list(scaled.shape), datatype="FP32")
-            output.set_data_from_numpy(scaled, binary_data=False)
+            output.set_data_from_numpy(output_tensor=scaled, binary_data=False)
             texts = [f"row {index}" for index in range(len(rows))]
             labels = InferOutput("labels", [len(rows)], "BYTES", texts)
             answer_id = payload.id or generate_uuid()
