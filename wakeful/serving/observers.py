@@ -63,6 +63,7 @@ def build(options: Settings, environ: Mapping[str, str], registry: CollectorRegi
         from wakeful.serving.payload_log import sinks
         from wakeful.serving.payload_log.logger import PayloadLogger
 
+        sinks.check(asked, environ)
         logger = PayloadLogger(asked, lambda: sinks.make(asked, environ), registry, random.random)
     name = environ.get("INFERENCE_SERVICE_NAME") or options.model_name
     return Observers(AccessLog(options.access_log), logger, tracing.from_environ(environ, name))

@@ -18,10 +18,11 @@ from prometheus_client import CollectorRegistry
 from waiting_rig import until
 
 from wakeful.core.protocol import cloudevents, payload_record
+from wakeful.serving import observers
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.payload_log import settings, sinks
 from wakeful.serving.payload_log.logger import PayloadLogger
-from wakeful.serving.settings import SettingsError
+from wakeful.serving.settings import Settings, SettingsError
 
 BODY = b'{"instances":[[1,2]],"ssn":"123"}'
 REQUEST = Request(
@@ -340,10 +341,13 @@ def test_wrong_settings_are_named(environ: dict[str, str], words: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ["http://", "http://[", "http://h:99999", "a b"])
 def test_a_store_that_no_client_can_be_made_for_ends_the_start(endpoint: str) -> None:
-    asked = settings.parse({"WAKEFUL_LOGGER_STORE_PATH": "s3://logs/x"})
-    assert asked is not None
-    with pytest.raises(SettingsError, match=r"payload logger"):
-        sinks.make(asked, {"AWS_ENDPOINT_URL": endpoint})
+    environ = {"WAKEFUL_LOGGER_STORE_PATH": "s3://logs/x", "AWS_ENDPOINT_URL": endpoint}
+    with pytest.raises(SettingsError, match=r"AWS_ENDPOINT_URL \(of the payload logger's store\)"):
+        observers.build(Settings(), environ, CollectorRegistry())
+    secret = json.dumps({"endpoint_url": endpoint})
+    environ = {"WAKEFUL_LOGGER_STORE_PATH": "s3://logs/x", "WAKEFUL_LOGGER_STORE_CONFIG": secret}
+    with pytest.raises(SettingsError, match="AWS_ENDPOINT_URL"):
+        observers.build(Settings(), environ, CollectorRegistry())
 
 
 def test_no_address_no_logger() -> None:

@@ -72,6 +72,12 @@ def make(settings: LoggerSettings, environ: Mapping[str, str]) -> Sink:
     return ObjectSink(write, prefix, settings)
 
 
+def check(settings: LoggerSettings, environ: Mapping[str, str]) -> None:
+    """Raise ``SettingsError`` for what ``make`` could not take: before models are loaded, and in every process alike."""
+    if settings.store_path.startswith("s3:"):
+        _endpoint(_access(environ))
+
+
 class EventSink:
     """Posts each record as a CloudEvent in binary mode."""
 
@@ -176,14 +182,20 @@ def _access(environ: Mapping[str, str]) -> Mapping[str, str]:
     return {**environ, **found}
 
 
-def _bucket(bucket: str, environ: Mapping[str, str]) -> Any:
-    from minio import Minio
-
+def _endpoint(environ: Mapping[str, str]) -> str:
+    """S3's URL. Raises ``SettingsError`` for what is none."""
     endpoint = environ.get("AWS_ENDPOINT_URL") or environ.get("S3_ENDPOINT") or "https://s3.amazonaws.com"
     if "://" not in endpoint:
         endpoint = ("http://" if environ.get("S3_USE_HTTPS") == "0" else "https://") + endpoint
     if why := payload_store.url_problem(endpoint):
         raise SettingsError(f"AWS_ENDPOINT_URL (of the payload logger's store) is {endpoint[:200]!r}: {why}")
+    return endpoint
+
+
+def _bucket(bucket: str, environ: Mapping[str, str]) -> Any:
+    from minio import Minio
+
+    endpoint = _endpoint(environ)
     parts = urlsplit(endpoint)
     try:
         client = Minio(
