@@ -77,7 +77,7 @@ class Explainer(Model):
         self.settings = settings
         self.fewest_samples = 1
         """With fewer than this an explanation would be chance."""
-        self._turns = Pool(1, settings.max_waiting, "explanation")
+        self._turns = self._new_turns()
 
     def explained(self, rows: list[Any], wanted: Parameters, course: Course) -> list[dict[str, Any]]:
         """One explanation a row. In a thread, one call at a time."""
@@ -103,3 +103,7 @@ class Explainer(Model):
 
     def unload(self) -> Any:
         self._turns.close()
+        self._turns = self._new_turns()  # it may be loaded again
+
+    def _new_turns(self) -> Pool:
+        return Pool(1, self.settings.max_waiting, "explanation")

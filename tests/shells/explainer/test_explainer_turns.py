@@ -162,6 +162,16 @@ async def test_the_loop_is_free_while_a_thread_computes(tmp_path: Path) -> None:
         assert (await busy)[0] == 200
 
 
+async def test_who_was_unloaded_and_loaded_again_explains(tmp_path: Path) -> None:
+    async with explaining(tmp_path) as rig:
+        rig.predictor.gate.set()
+        assert (await rig.explain(ROW))[0] == 200
+        await rig.server.registry.unload("m", 1.0)
+        assert (await rig.explain(ROW))[0] == 503
+        await rig.server.registry.load("m", in_thread=True)
+        assert (await rig.explain(ROW, **{"X-Request-Timeout": "10"}))[0] == 200
+
+
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
