@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wakeful.core.errors import FailureError, InvalidError
-from wakeful.core.protocol import oip, v1
+from wakeful.core.protocol import json_pieces, oip, v1
 from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2, translation
 from wakeful.serving.dataplane import Verb
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 TIMEOUT_HEADER = "x-request-timeout"
 MAX_TIMEOUT_S = 86_400.0
 JSON_KINDS = (Kind.V2_INFER, Kind.OPENAI)
+_AS_JSON = oip.InferRequest([])
 BATCH_KINDS = (Kind.V1_PREDICT, Kind.V1_EXPLAIN, Kind.EVENT)
 
 
@@ -84,9 +85,21 @@ class Facts:
 class Ask:
     """One inference request."""
 
-    __slots__ = ("_answer", "_context", "_edge", "_encode", "_facts", "_is_open", "_name", "_stop")
+    __slots__ = (
+        "_answer",
+        "_context",
+        "_edge",
+        "_encode",
+        "_facts",
+        "_is_open",
+        "_name",
+        "_request",
+        "_stop",
+    )
 
     _encode: http_v1.Encode
+    _request: oip.InferRequest | None
+    """What was asked by V2; None: by V1 or as an event."""
     _stop: Cancel
 
     def __init__(self, edge: Edge, facts: Facts, context: Context, answer: Answer) -> None:
@@ -96,6 +109,7 @@ class Ask:
         self._answer = answer
         self._name = "-"
         self._is_open = True
+        self._request = None
 
     def begin(self, request: Request) -> Cancel | None:
         """Ask the model; what ends that. None: the reply is given already."""
@@ -116,10 +130,11 @@ class Ask:
                 return self.cancel
             payload: Any
             if facts.is_plain_v2:
-                payload = oip.decode_json(body)
+                payload = self._request = oip.decode_json(body)
                 self._encode = partial(http_v2.reply, entry, payload)
             elif facts.protocol == "v2":
                 payload, facts.known = http_v2.read_binary(request, facts.known)
+                self._request = payload
                 self._encode = partial(http_v2.reply, entry, payload)
             elif facts.is_plain and http_v1.EVENT_MARK not in body:
                 payload, self._encode = v1.decode_object(body), edge.v1.reply
@@ -138,7 +153,8 @@ class Ask:
         edge, route, context = self._edge, self._facts.route, self._context
         assert isinstance(route, Route)
         if route.kind is Kind.V2_INFER:
-            return http_v2.prepare(entry, request, context)
+            self._request, encode = http_v2.prepare(entry, request, context)
+            return self._request, encode
         if route.kind is not Kind.EVENT:
             return edge.v1.prepare(entry, request, context)
         received = http_events.receive(request.headers, request.body)
@@ -173,11 +189,36 @@ class Ask:
         try:
             if isinstance(outcome, FailureError):
                 reply = http_replies.failed(outcome, self._context.request_id)
+            elif self._is_long(outcome):
+                self._stop = self._edge.start(self._done_aside(outcome))
+                return
             else:
                 reply = self._encode(self._context, outcome)
         except Exception as error:
             reply = http_replies.failed(error, self._context.request_id)
         self._finish(reply)
+
+    def _is_long(self, outcome: Any) -> bool:
+        """Whether making the reply takes longer than other requests may wait."""
+        if self._request is not None:
+            return http_v2.is_long_answer(self._request, outcome)
+        if type(outcome) is dict:
+            return json_pieces.is_long(outcome)
+        return isinstance(outcome, oip.InferResponse) and http_v2.is_long_answer(_AS_JSON, outcome)
+
+    async def _done_aside(self, outcome: Any) -> None:
+        """The reply, made in a thread that no model waits for: one of the pool's may be busy for long."""
+        try:
+            loop = asyncio.get_running_loop()
+            reply = await loop.run_in_executor(None, self._encoded, outcome)
+        except Exception as error:
+            reply = http_replies.failed(error, self._context.request_id)
+        self._finish(reply)
+
+    def _encoded(self, outcome: Any) -> Reply:
+        if self._request is None and type(outcome) is dict:
+            outcome = json_pieces.split(outcome)
+        return self._encode(self._context, outcome)
 
     def _finish(self, reply: Reply) -> None:
         if not self._is_open:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import cloudevents, json_values, oip, problem, v1
+from wakeful.core.protocol import cloudevents, json_pieces, json_values, oip, problem, v1
 from wakeful.serving import http_events, http_replies, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
@@ -78,7 +78,7 @@ class V1Edge:
                 headers.setdefault("Content-Type", "text/event-stream")
                 return Reply(200, headers, streams.parts(result, self._aside))
             if isinstance(result, oip.InferResponse):
-                result = translation.to_predictions(result)
+                result = json_pieces.split(translation.to_predictions(result))
         if (
             context.batch_id and isinstance(result, dict) and "predictions" in result
         ):  # as KServe's batcher answers

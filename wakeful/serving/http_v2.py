@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
-from wakeful.core.protocol import oip, oip_answers, oip_binary, oip_known, v1
+from wakeful.core.protocol import json_pieces, oip, oip_answers, oip_binary, oip_known, v1
 from wakeful.core.protocol.oip_known import KnownHead
 from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import http_replies, ids, translation
@@ -115,6 +115,27 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
     buffers, length = oip_binary.encode(response, response.outputs, raw)
     headers["Content-Type"], headers[BINARY_HEADER] = BINARY, str(length)
     return Reply(200, headers, buffers)
+
+
+def is_long_answer(request: oip.InferRequest, result: Any) -> bool:
+    """Whether the reply takes longer to make than other requests may wait: by the numbers that go out one by one."""
+    if type(result) is Share:
+        return result.weight > json_pieces.PIECE and not wants_binary(request)
+    if not isinstance(result, oip.InferResponse):
+        return type(result) is dict and json_pieces.is_long(result)
+    total = 0
+    for tensor in result.outputs if type(result.outputs) is list else ():
+        data: Any = getattr(tensor, "data", None)
+        if type(data) is list or not wants_binary(request):  # else arrays and bytes go out as they are
+            total += len(data) // 4 if type(data) is bytes else json_pieces.weight(data)
+    return total > json_pieces.PIECE
+
+
+def wants_binary(request: oip.InferRequest) -> bool:
+    """Whether all outputs go out in binary form."""
+    if request.outputs:
+        return all(output.is_binary for output in request.outputs)
+    return request.parameters.get("binary_data_output") is True
 
 
 def wants_all(request: oip.InferRequest, share: Share) -> bool:

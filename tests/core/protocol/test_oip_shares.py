@@ -99,3 +99,11 @@ def test_a_share_is_the_answer_it_stands_for() -> None:
     changed = Share(Whole("m", np.arange(3), tensor_of), 0, 1)
     changed.parameters = {"a": 1}
     assert (changed.as_json("7"), changed.as_binary("7")) == (None, None)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<i8", "?"])
+def test_a_long_share_is_the_same_in_pieces(dtype: str) -> None:
+    array = np.arange(90_000).reshape(30_000, 3).astype(dtype)
+    share = Share(Whole("m", array, tensor_of), 1_000, 29_000)
+    assert share.weight == 84_000
+    assert share.as_json("a") == closely(array[1_000:29_000], "a")

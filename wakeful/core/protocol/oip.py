@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wakeful.core.errors import InvalidError
-from wakeful.core.protocol import json_values, oip_elements
+from wakeful.core.protocol import json_pieces, json_values, oip_elements
 from wakeful.core.protocol.json_values import dump as dump
 from wakeful.core.protocol.problem import SchemaError, SchemaIssue, parse_json, shown, type_name
 
@@ -378,7 +378,7 @@ def encode_json(response: InferResponse, outputs: Sequence[Tensor]) -> bytes:
                     "shape": list(tensor.shape),
                     "datatype": tensor.datatype,
                     "parameters": tensor.parameters or None,
-                    "data": tensor.data,
+                    "data": json_pieces.split(tensor.data),
                 }
                 for tensor in outputs
             ],

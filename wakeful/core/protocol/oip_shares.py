@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from wakeful.core.protocol import json_pieces
 from wakeful.core.protocol.oip import BINARY_ONLY, InferResponse, Tensor, dump
 
 _JSON = orjson.OPT_SERIALIZE_NUMPY
@@ -119,8 +120,13 @@ class Whole:
             self._after_id,
             end - start,
             self._after_rows,
-            orjson.dumps(self._flat[start * width : end * width], option=_JSON),
+            self._dumped(start * width, end * width),
         )
+
+    def _dumped(self, start: int, end: int) -> bytes:
+        if end - start <= json_pieces.PIECE:
+            return orjson.dumps(self._flat[start:end], option=_JSON)
+        return dump(json_pieces.split(self._flat[start:end]))
 
 
 class Share(InferResponse):
@@ -145,6 +151,12 @@ class Share(InferResponse):
     @outputs.setter
     def outputs(self, outputs: list[Tensor]) -> None:
         self._outputs = outputs
+
+    @property
+    def weight(self) -> int:
+        """How many numbers the model computed for it."""
+        array = self._whole.array
+        return (self._end - self._start) * (array.size // len(array) if len(array) else 0)
 
     @property
     def output_name(self) -> str:
