@@ -20,10 +20,12 @@ from standalone.gateway import replies
 from standalone.gateway.exchange import Head
 from standalone.gateway.front import NEVER, Front
 from standalone.gateway.h2_link import H2Link, Stream
-from standalone.gateway.inbox import Headers
+from standalone.gateway.inbox import BodyError, Headers
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A method (RFC 9110 5.6.2); anything else would be written into an HTTP/1 request line as it is."""
+DROPPED_BYTES = 1024 * 1024
+"""A body up to this length is dropped as it comes where its answer is complete before it."""
 
 
 class H2Exchange(Stream):
@@ -178,8 +180,13 @@ class H2Front(H2Link):
         self._flush_soon()
 
     def on_sent(self, stream: Stream) -> None:
-        if not stream.inbox.is_settled:
-            # the answer is complete, the rest of the request is not wanted (RFC 9113 8.1)
+        if stream.inbox.is_settled or not isinstance(stream, H2Exchange):
+            return
+        length = stream.head.length
+        if length is not None and length <= DROPPED_BYTES:
+            # no reset: curl and httpx take it for a failure while they send, and lose the answer
+            stream.lose(BodyError("the answer was complete before the request"))
+        else:  # the rest of the request is not wanted (RFC 9113 8.1)
             self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)
 
     def on_deadline(self) -> None:

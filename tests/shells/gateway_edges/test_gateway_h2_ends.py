@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 from dataclasses import replace
 from typing import Any
 
@@ -133,6 +134,42 @@ async def test_a_body_that_stops_is_408_and_frees_the_pod(world: World) -> None:
     client.push()
     assert await client.answer(3) == ("200", b"hello")
     client.writer.close()
+
+
+async def test_curl_reads_an_answer_that_is_complete_before_its_body_has_come(world: World) -> None:
+    url = f"http://127.0.0.1:{world.port}/"
+    command = ["curl", "-s", "--noproxy", "*", "--http2-prior-knowledge", "-H", "Host: nobody.localhost",
+               "-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-", url]  # fmt: skip
+    for size in [2, 200_000] * 4:  # it depended on which frames came first
+        done = await asyncio.to_thread(
+            subprocess.run, command, input=b"x" * size, capture_output=True, timeout=20
+        )
+        assert (done.returncode, done.stdout) == (0, b"404")
+
+
+@pytest.mark.parametrize(("announced", "is_reset"), [(50_000, False), (2_000_000, True)])
+async def test_only_a_long_body_is_cut_off_behind_its_answer(
+    world: World, announced: int, is_reset: bool
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    peer = Peer(reader, writer, True)
+    head = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "nobody.localhost")]
+    peer.h2.send_headers(1, [*head, ("content-length", str(announced))])
+    peer.push()
+    seen: list[Any] = []
+    while not any(isinstance(event, h2.events.StreamEnded) for event in seen):
+        seen += await peer.events()
+    if not is_reset:
+        for _ in range(5):
+            peer.h2.send_data(1, b"x" * 10_000)
+        peer.h2.end_stream(1)
+    peer.h2.ping(b"12345678")
+    peer.push()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in seen):
+        seen += await peer.events()
+    assert any(isinstance(event, h2.events.StreamReset) for event in seen) is is_reset
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_body_that_comes_slowly_but_comes_is_taken(world: World) -> None:
