@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wakeful.core.errors import FailureError, InvalidError
 from wakeful.core.protocol import json_pieces, oip, v1
 from wakeful.core.protocol.oip_known import KnownHead
+from wakeful.core.protocol.oip_shares import Share
 from wakeful.serving import http_event_batch, http_events, http_replies, http_v1, http_v2, translation
 from wakeful.serving.dataplane import Verb
 from wakeful.serving.exchange import CLIENT_CLOSED, Answer, Cancel, Reply, Request
@@ -200,11 +201,12 @@ class Ask:
 
     def _is_long(self, outcome: Any) -> bool:
         """Whether making the reply takes longer than other requests may wait."""
-        if self._request is not None:
-            return http_v2.is_long_answer(self._request, outcome)
-        if type(outcome) is dict:
+        kind = type(outcome)
+        if kind is Share:
+            return outcome.is_long and http_v2.is_long_answer(self._request or _AS_JSON, outcome)
+        if kind is dict:
             return json_pieces.is_long(outcome)
-        return isinstance(outcome, oip.InferResponse) and http_v2.is_long_answer(_AS_JSON, outcome)
+        return kind is oip.InferResponse and http_v2.is_long_answer(self._request or _AS_JSON, outcome)
 
     async def _done_aside(self, outcome: Any) -> None:
         """The reply, made in a thread that no model waits for: one of the pool's may be busy for long."""

@@ -117,14 +117,13 @@ def reply(entry: Entry, request: oip.InferRequest, context: Context, result: Any
     return Reply(200, headers, buffers)
 
 
-def is_long_answer(request: oip.InferRequest, result: Any) -> bool:
+def is_long_answer(request: oip.InferRequest, result: oip.InferResponse) -> bool:
     """Whether the reply takes longer to make than other requests may wait: by the numbers that go out one by one."""
     if type(result) is Share:
-        return result.weight > json_pieces.PIECE and not wants_binary(request)
-    if not isinstance(result, oip.InferResponse):
-        return type(result) is dict and json_pieces.is_long(result)
+        return result.is_long and not wants_binary(request)
     total = 0
-    for tensor in result.outputs if type(result.outputs) is list else ():
+    outputs: Any = result.outputs  # whatever a model put there
+    for tensor in outputs if type(outputs) is list else ():
         data: Any = getattr(tensor, "data", None)
         if type(data) is list or not wants_binary(request):  # else arrays and bytes go out as they are
             total += len(data) // 4 if type(data) is bytes else json_pieces.weight(data)

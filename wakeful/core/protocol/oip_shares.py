@@ -45,6 +45,7 @@ class Whole:
         "array",
         "model_name",
         "output_name",
+        "size",
         "tensor_of",
     )
 
@@ -55,6 +56,7 @@ class Whole:
         """``tensor_of`` makes the output of some rows of ``array`` (or of all)."""
         self.model_name = model_name
         self.array = array
+        self.size = array.size
         self.tensor_of = tensor_of
         self._is_plain: bool | None = None
         self._raw: memoryview | None = None
@@ -153,10 +155,12 @@ class Share(InferResponse):
         self._outputs = outputs
 
     @property
-    def weight(self) -> int:
-        """How many numbers the model computed for it."""
-        array = self._whole.array
-        return (self._end - self._start) * (array.size // len(array) if len(array) else 0)
+    def is_long(self) -> bool:
+        """Whether its JSON takes longer to write than other requests may wait."""
+        whole = self._whole
+        if whole.size <= json_pieces.PIECE:
+            return False
+        return (self._end - self._start) * (whole.size // len(whole.array)) > json_pieces.PIECE
 
     @property
     def output_name(self) -> str:
