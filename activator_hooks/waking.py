@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
 
 from activator_hooks.ports import WakeDecision, WakeError, Waker
@@ -33,8 +32,6 @@ class WakeLoop:
         self._rested = asyncio.Event()
         self.decision: WakeDecision | None = None
         """The first decision of the wake that is under way, or of the last one."""
-        self.asked_at: float | None = None
-        """When that wake began (Unix seconds)."""
         self.trouble: str | None = None
         """Why the last question was not answered, None when it was."""
 
@@ -45,7 +42,6 @@ class WakeLoop:
             return
         self._rested.clear()
         self.decision = None
-        self.asked_at = time.time()
         if not is_running:
             self._task = asyncio.get_running_loop().create_task(self._run())
 

@@ -37,7 +37,6 @@ class IngressConfig:
     url_scheme: str = ""
     """Scheme of ``status.url``; "" takes the one of the component's own URL."""
     is_virtual_host_disabled: bool = False
-    is_creation_disabled: bool = False
     path_template: str = ""
     additional_domains: tuple[str, ...] = ()
 
@@ -159,7 +158,6 @@ def _ingress(section: Obj, problems: list[str]) -> IngressConfig:
     return IngressConfig(
         url_scheme=scheme,
         is_virtual_host_disabled=_flag(section.get("disableIstioVirtualHost")),
-        is_creation_disabled=_flag(section.get("disableIngressCreation")),
         path_template=text(section.get("pathTemplate")),
         additional_domains=tuple(sorted(_strings(section, "additionalIngressDomains"))),
     )

@@ -31,7 +31,6 @@ class Reason(StrEnum):
     POD_NOT_READY = "PodNotReady"
     REVISION_FAILED = "RevisionFailed"
     STOPPED = "Stopped"
-    RUNNING = "Running"
     # ingress; the wording with spaces is KServe's
     PREDICTOR_NOT_READY = "Predictor ingress not created"
     TRANSFORMER_NOT_READY = "Transformer ingress not created"

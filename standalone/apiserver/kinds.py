@@ -40,7 +40,6 @@ class Kind:
     """Of ``status``, ``scale``, and for core kinds ``log``, ``eviction``, ``binding``, ``token``, ``finalize``."""
     schema: dict[str, Any] | None = None
     """OpenAPI v3 structural schema of a custom resource; None for core kinds (see ``schema.core``)."""
-    preserve_unknown: bool = False
     columns: tuple[dict[str, Any], ...] = ()
     """``additionalPrinterColumns`` as the CRD has them."""
     storage_version: str = ""

@@ -44,8 +44,6 @@ def _build(spec: Obj, version: Obj, served: tuple[str, ...], stored: str) -> Kin
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(name for name in ("status", "scale") if name in subresources),
         schema=schema,
-        preserve_unknown=bool(spec.get("preserveUnknownFields"))
-        or bool(schema.get("x-kubernetes-preserve-unknown-fields")),
         columns=tuple(version.get("additionalPrinterColumns") or ()),
         storage_version=stored,
         served_versions=served,

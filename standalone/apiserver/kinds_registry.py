@@ -19,7 +19,6 @@ class Registry:
 
     def __init__(self, core: Sequence[Kind] = CORE) -> None:
         self._routes: dict[tuple[str, str, str], Kind] = {}
-        self._kinds: dict[tuple[str, str, str], Kind] = {}
         self._definitions: dict[str, tuple[Kind, ...]] = {}
         self.generation = 1
         for kind in core:
@@ -27,11 +26,9 @@ class Registry:
 
     def _add(self, kind: Kind) -> None:
         self._routes[(kind.group, kind.version, kind.plural)] = kind
-        self._kinds[(kind.group, kind.version, kind.kind)] = kind
 
     def _remove(self, kind: Kind) -> None:
         self._routes.pop((kind.group, kind.version, kind.plural), None)
-        self._kinds.pop((kind.group, kind.version, kind.kind), None)
 
     def set_definition(self, name: str, kinds: Iterable[Kind]) -> None:
         """Serve the versions of one definition in place of those it had."""
@@ -49,14 +46,6 @@ class Registry:
     def route(self, group: str, version: str, plural: str) -> Kind | None:
         """The kind at ``/apis/GROUP/VERSION/PLURAL``."""
         return self._routes.get((group, version, plural))
-
-    def by_kind(self, group: str, version: str, kind: str) -> Kind | None:
-        return self._kinds.get((group, version, kind))
-
-    def by_api_version(self, api_version: str, kind: str) -> Kind | None:
-        """The kind an object or owner reference names."""
-        group, _, version = api_version.rpartition("/")
-        return self._kinds.get((group, version, kind))
 
     def of_resource(self, resource: str) -> Kind | None:
         """The storage version's kind of a resource such as ``pods`` (any served version when that is not served)."""

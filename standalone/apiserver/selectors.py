@@ -243,10 +243,6 @@ class FieldSelector:
     def __call__(self, obj: Obj) -> bool:
         return all(term.matches(obj) for term in self.terms)
 
-    def exact(self, path: str) -> str | None:
-        """The value that ``path`` must have (for a look-up by name), or None when it is not fixed."""
-        return next((term.value for term in self.terms if term.path == path and term.is_equal), None)
-
 
 def parse_fields(
     text: str, supported: Collection[str] | None = None, *, is_plain: bool = False

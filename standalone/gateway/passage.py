@@ -20,7 +20,6 @@ from standalone.gateway.revision import Pod, Revision
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 COLD_START = (b"wakeful-cold-start", b"true")
-TUNNEL_LINGER_S = 1.0
 
 
 class Passage:

@@ -24,7 +24,6 @@ from standalone.node.ports import Cluster, ClusterError, Launch, Limits, Mount, 
 Obj = dict[str, Any]
 
 TERMINATION_PATH = "/dev/termination-log"
-IMAGE_ERRORS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,11 @@ def parse(container: dict[str, object]) -> Limits:
     """The limits of a container spec. Raises ``ValueError`` for a bad quantity."""
     resources = container.get("resources")
     spec = resources if isinstance(resources, dict) else {}
-    limits, requests = spec.get("limits") or {}, spec.get("requests") or {}
-    memory, cpu, request = limits.get("memory"), limits.get("cpu"), requests.get("cpu")
+    limits = spec.get("limits") or {}
+    memory, cpu = limits.get("memory"), limits.get("cpu")
     return Limits(
         memory_bytes=None if memory is None else int(quantity.parse(memory)),
         cpu_cores=None if cpu is None else float(quantity.parse(cpu)),
-        cpu_request_cores=None if request is None else float(quantity.parse(request)),
     )
 
 

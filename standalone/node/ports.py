@@ -29,7 +29,6 @@ class Limits:
 
     memory_bytes: int | None = None
     cpu_cores: float | None = None
-    cpu_request_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

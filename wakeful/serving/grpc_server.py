@@ -31,7 +31,6 @@ from wakeful.serving.keeping import Kept
 from wakeful.serving.metrics import Metrics, Refusal
 from wakeful.serving.observing import SERVER_ERROR, Observed, Watch
 
-CONTENT_TYPE = "application/grpc"
 _UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 TIMEOUT_DIGITS = 8
 

@@ -114,12 +114,6 @@ def test_an_event_is_selected_by_its_source_component():
     assert not selectors.parse_fields("source=x")(event)
 
 
-def test_a_field_selector_gives_the_exact_name():
-    parsed = selectors.parse_fields("metadata.name=a,metadata.namespace!=b")
-    assert parsed.exact("metadata.name") == "a"
-    assert parsed.exact("metadata.namespace") is None
-
-
 @pytest.mark.parametrize("text", ["a", r"a=\x", "a=b=c", "a=b\\"])
 def test_a_broken_field_selector_is_refused(text):
     with pytest.raises(SelectorError):

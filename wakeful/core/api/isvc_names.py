@@ -45,7 +45,6 @@ SOURCE_URI = INTERNAL + "storage-initializer-sourceuri"
 STORAGE_SPEC = INTERNAL + "storage-spec"
 STORAGE_SPEC_KEY = INTERNAL + "storage-spec-key"
 STORAGE_SPEC_PARAM = INTERNAL + "storage-spec-param"
-STORAGE_CONTAINER_NAME = INTERNAL + "storage-container-name"
 AGENT_TRIGGERS = (INTERNAL + "agent", INTERNAL + "logger", INTERNAL + "batcher")
 
 ISVC_LABEL = f"{GROUP}/inferenceservice"

@@ -12,7 +12,7 @@ from posixpath import splitext
 from wakeful.core.api import inferenceservice as isvc
 from wakeful.core.api import isvc_names as names
 from wakeful.core.api import podspec
-from wakeful.core.api.isvc_problem import Obj, Problem, ProblemReason, mapping, text
+from wakeful.core.api.isvc_problem import Problem, ProblemReason, mapping, text
 
 SPEC_PREFIXES = ("s3://", "hdfs://", "webhdfs://")
 SPEC_TYPES = ("s3", "hdfs", "webhdfs")
@@ -89,8 +89,3 @@ def _format(model: isvc.ModelSpec, path: str) -> list[Problem]:
             message = f"runtimeVersion {model.runtime_version} {asks} and the resources say otherwise"
             return [Problem(f"{path}.runtimeVersion", message)]
     return []
-
-
-def storage_path(storage: Obj) -> str:
-    """``storage.path`` of a storage spec."""
-    return text(storage.get("path"))

@@ -12,8 +12,6 @@ import hashlib
 
 GROUP = "serving.knative.dev"
 API_VERSION = f"{GROUP}/v1"
-AUTOSCALING_API_VERSION = "autoscaling.internal.knative.dev/v1alpha1"
-NETWORKING_API_VERSION = "networking.internal.knative.dev/v1alpha1"
 SYSTEM_NAMESPACE = "knative-serving"
 
 CONFIGURATION = f"{GROUP}/configuration"
