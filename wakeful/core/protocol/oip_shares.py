@@ -56,7 +56,7 @@ class Whole:
         """``tensor_of`` makes the output of some rows of ``array`` (or of all)."""
         self.model_name = model_name
         self.array = array
-        self.size = array.size
+        self.size: int = array.size
         self.tensor_of = tensor_of
         self._is_plain: bool | None = None
         self._raw: memoryview | None = None
