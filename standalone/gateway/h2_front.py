@@ -24,8 +24,8 @@ from standalone.gateway.inbox import BodyError, Headers
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A method (RFC 9110 5.6.2); anything else would be written into an HTTP/1 request line as it is."""
-DROPPED_BYTES = 1024 * 1024
-"""A body up to this length is dropped as it comes where its answer is complete before it."""
+DROPPED_BYTES = 64 * 1024 * 1024
+"""A body up to this length (the most that a model server takes) is dropped as it comes behind an answer that is complete."""
 
 
 class H2Exchange(Stream):
@@ -184,7 +184,7 @@ class H2Front(H2Link):
             return
         length = stream.head.length
         if length is not None and length <= DROPPED_BYTES:
-            # no reset: curl and httpx take it for a failure while they send, and lose the answer
+            # no reset: to curl it is a failure, and httpx reads no answer before it has sent all
             stream.lose(BodyError("the answer was complete before the request"))
         else:  # the rest of the request is not wanted (RFC 9113 8.1)
             self.reset(stream, h2.errors.ErrorCodes.NO_ERROR)

@@ -1,8 +1,9 @@
 """One REST request on an HTTP/2 stream: as ``http1`` does it, with the connection's windows for back-pressure.
 
 Made by ``http2``. The body is collected under the budget and the limit, inflated, and handed to the handler as a
-``Request``; the reply goes out whole or in parts. A refusal waits for the end of a body that is not long: curl and httpx
-take the reset that follows an early answer for a failure and never show it. Left out: routes and protocols (the handler's).
+``Request``; the reply goes out whole or in parts. A refusal waits for the end of a body that is within the limit, and drops
+it: to curl the reset that follows an early answer is a failure, and httpx reads no answer before it has sent all. Left out:
+routes and protocols (the handler's).
 
 Invariant: exactly one answer a request; the handler's work ends when the client has gone; the budget gets everything
 back.
@@ -28,8 +29,6 @@ from wakeful.serving.wire.heads import FRAMING
 
 ON_LOOP_BYTES = 64 * 1024
 """Compressed bodies up to this size are inflated on the loop."""
-DRAIN_BYTES = 1024 * 1024
-"""Of a refused body this much is read, and dropped, for the client to see its answer."""
 CONTINUE = heads.encode([(":status", "100")])
 
 
@@ -98,7 +97,7 @@ class RestStream(Stream):
         if self._is_answered:
             self._dropped += len(data)
             self.consumed(len(data))
-            if self._dropped > DRAIN_BYTES:
+            if self._dropped > self._shared.limits.body_bytes:
                 self._refused()
             return
         try:
@@ -186,7 +185,7 @@ class RestStream(Stream):
     def _refuse(self, reply: Reply) -> None:
         """Answer a request whose body may not have come: once it has, or at once where that would be long or never."""
         is_awaited = "expect" in self._request.headers.first
-        if self.is_received or is_awaited or (self.expected_bytes or 0) > DRAIN_BYTES:
+        if self.is_received or is_awaited or (self.expected_bytes or 0) > self._shared.limits.body_bytes:
             self._write(reply)
             return
         self._is_answered, self._refusal, self._body = True, reply, None
