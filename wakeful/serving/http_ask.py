@@ -247,7 +247,11 @@ class Ask:
 
 
 def _refusal(kind: Kind | None, content_type: str) -> InvalidError | None:
-    """For JSON in another charset than UTF-8; what a V1 model takes as bytes may be in any."""
+    """For events where none are taken, and JSON in another charset than UTF-8 (what a V1 model takes as bytes may be in any)."""
+    if kind is Kind.V2_INFER and v1.media_type(content_type) in http_events.EVENTS:
+        return InvalidError(
+            "this route takes V2 requests: send events, with V2 data too, to /v1/models/NAME:predict"
+        )
     if kind not in JSON_KINDS and (kind not in BATCH_KINDS or not v1.is_json(content_type)):
         return None
     try:

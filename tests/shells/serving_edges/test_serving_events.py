@@ -102,6 +102,18 @@ async def test_v2_infer_does_not_unwrap_events(start: Any) -> None:
     assert "ce-id" not in response.headers
 
 
+@pytest.mark.parametrize("kind", ["application/cloudevents+json", "application/cloudevents-batch+json"])
+async def test_v2_infer_says_where_events_go(start: Any, kind: str) -> None:
+    client = await start()
+    status, found, _ = await client.ask(
+        "POST", "/v2/models/m/infer", json=EVENT, headers={"Content-Type": kind}
+    )
+    assert (status, "send events, with V2 data too, to /v1/models/NAME:predict" in found["error"]) == (
+        400,
+        True,
+    )
+
+
 @pytest.mark.parametrize(
     ("headers", "body", "words"),
     [
