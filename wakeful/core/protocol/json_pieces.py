@@ -1,6 +1,6 @@
 """Large values as JSON in pieces, so that other threads have their turn between them.
 
-orjson keeps the interpreter's lock for all of a call: 1,000,000 numbers, 70 ms in which the event loop answers nobody, whichever
+orjson keeps the interpreter's lock for all of a call: 1,000,000 numbers, 50 ms in which the event loop answers nobody, whichever
 thread makes them. ``weight`` guesses how long a value takes from its outline (a fraction of a microsecond for small ones);
 ``split`` replaces what is long in it by its JSON, made piece by piece. Called by the edges for answers, and by ``oip`` and
 ``oip_shares`` for the data of tensors; ``json_values`` does the rest.
@@ -17,11 +17,12 @@ import orjson
 from wakeful.core.protocol import json_values
 
 PIECE = 16384
-"""Numbers that are written in one go: 0.5 to 1 ms. Answers that weigh more are encoded in a thread."""
+"""Numbers that are written in one go: some 0.5 ms. Answers that weigh more are encoded in a thread."""
 _PLAIN = frozenset({int, float, bool, type(None)})
 _SHORT = _PLAIN | {str}
 _SHORT_TEXT = 4096
 _MEMBERS = 64
+"""A list or object of at most so many plain values, or lists of them, is small without a closer look."""
 _LOOKED_AT = 8
 _LEVELS = 16
 _TEXT_PER_NUMBER = 64
