@@ -24,7 +24,7 @@ VALUES = st.recursive(
 PATTERNS = st.text("ab(){}[]|*+?\\^$1,9.:=!<>P", max_size=30)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(list(Task)), st.data())
 def test_any_members_are_a_call_or_a_refusal(task: Task, data: st.DataObject) -> None:
     names = st.sampled_from(sorted(TABLES[task]))
@@ -37,7 +37,7 @@ def test_any_members_are_a_call_or_a_refusal(task: Task, data: st.DataObject) ->
         assert len(json.dumps(problem.body)) < 4000
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(PATTERNS)
 def test_any_pattern_is_taken_or_refused(pattern: str) -> None:
     body = {"messages": [{"role": "user", "content": "x"}], "structured_outputs": {"regex": pattern}}

@@ -77,7 +77,7 @@ KINDS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(NAMES, KINDS, NAMES, st.integers(0, 0o7777)), max_size=6))
 def test_tars_of_any_members(members: list[tuple[str, bytes, str, int]]) -> None:
     made = io.BytesIO()
@@ -91,7 +91,7 @@ def test_tars_of_any_members(members: list[tuple[str, bytes, str, int]]) -> None
     unpack("m.tar", made.getvalue())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(NAMES, st.integers(0, 2**32 - 1)), max_size=6, unique_by=lambda item: item[0]))
 def test_zips_of_any_members(members: list[tuple[str, int]]) -> None:
     made = io.BytesIO()
@@ -118,7 +118,7 @@ def good(kind: str) -> bytes:
     return made.getvalue()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["zip", "tgz", "tar"]), st.integers(0, 2**32))
 @example("zip", 60582)  # a member before the file's beginning: was told as a failure of the destination
 def test_archives_with_flipped_bytes_and_torn_ends(kind: str, seed: int) -> None:

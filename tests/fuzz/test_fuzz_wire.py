@@ -98,7 +98,7 @@ def test_a_body_in_many_pieces_is_whole_and_its_pieces_are_kept_together() -> No
 cuts = st.lists(st.integers(0, 1 << 16), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(requests(), min_size=1, max_size=5), cuts)
 def test_any_cut_gives_the_same_requests(sent: list[bytes], places: list[int]) -> None:
     data = b"".join(sent)
@@ -127,7 +127,7 @@ def test_every_single_cut_of_two_requests() -> None:
             assert read([data[:place], data[place:], data], known).seen == whole.seen * 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(requests(), min_size=1, max_size=4), cuts, cuts)
 def test_a_head_that_is_known_reads_as_one_that_is_parsed(
     sent: list[bytes], places: list[int], others: list[int]
@@ -143,7 +143,7 @@ def test_a_head_that_is_known_reads_as_one_that_is_parsed(
     assert read(cut(data, others), known) == fresh
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(requests(), st.lists(st.tuples(st.integers(0, 1 << 16), st.binary(max_size=6)), max_size=3), cuts)
 def test_damaged_requests_fail_cleanly_and_alike(
     sent: bytes, damage: list[tuple[int, bytes]], places: list[int]
@@ -161,7 +161,7 @@ def test_damaged_requests_fail_cleanly_and_alike(
         assert other.held_bytes == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_rubbish_never_crashes(pieces: list[bytes]) -> None:
     assert read(pieces).held_bytes == 0

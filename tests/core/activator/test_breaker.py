@@ -154,4 +154,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None, database=None)
+TestModel.settings = settings(max_examples=60, stateful_step_count=30, database=None)

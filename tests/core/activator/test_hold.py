@@ -47,7 +47,7 @@ async def test_cancelled_waiter_frees_its_place() -> None:
         await room.enter(1)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert room.breaker.waiting == 0 and room.oldest is None
+    assert room.breaker.waiting == 0 and not room._waiters
     assert room._budget.used_bytes == 0
 
 

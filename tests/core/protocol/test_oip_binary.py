@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wakeful.core.errors import InvalidError
@@ -129,7 +129,6 @@ def test_answer_members_that_exist_are_sent() -> None:
         oip_binary.encode(response, [oip.Tensor("h", (1,), "FP16", [1.0])], {})
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=20))
 def test_bytes_elements_come_back(elements: list[bytes]) -> None:
     tail = oip_binary.join_bytes(elements)

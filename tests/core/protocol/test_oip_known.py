@@ -80,7 +80,7 @@ def closely(body: bytes, json_bytes: int) -> Any:
         return str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_known_head_is_read_as_it_is_parsed(data: st.DataObject) -> None:
     body, json_bytes = data.draw(bodies())

@@ -209,7 +209,7 @@ def test_parameters_without_a_form_are_the_models_fault() -> None:
         oip_proto.encode(response, [], is_raw=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_do_anything_but_decode_or_be_refused(body: bytes, is_large: bool) -> None:
     filler = b"\x3a" + oip_proto.varint(70_000) + bytes(70_000) if is_large else b""
@@ -219,7 +219,7 @@ def test_no_bytes_do_anything_but_decode_or_be_refused(body: bytes, is_large: bo
         return
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.binary(min_size=1, max_size=40_000), min_size=1, max_size=4), st.text(max_size=5))
 def test_the_walk_and_protobuf_agree(contents: list[bytes], text: str) -> None:
     request = ModelInferRequest(model_name=text)

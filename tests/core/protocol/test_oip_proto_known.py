@@ -54,7 +54,7 @@ def outcome(decode: Any, content: bytes) -> Any:
         return str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_known_or_not_it_is_read_the_same(data: st.DataObject) -> None:
     known = KnownMessages()

@@ -155,7 +155,7 @@ def test_repeated_heads_are_decoded_once_and_changes_are_seen() -> None:
     assert decoder.request(encoder.encode([*pairs, (b"x-a", b"1")])).fields == changed.fields
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_the_kept_heads_are_those_that_hpack_decodes(data: st.DataObject) -> None:
     """Any mix of indexed and literal fields and table sizes: our decoder and a plain one say the same."""
@@ -187,7 +187,7 @@ def requests_bytes() -> bytes:
 WHOLE = requests_bytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
 def test_any_pieces_make_the_same_requests(cuts: Sequence[int]) -> None:
     server = Server()
@@ -197,7 +197,7 @@ def test_any_pieces_make_the_same_requests(cuts: Sequence[int]) -> None:
     assert len(out) > 1_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
@@ -220,7 +220,7 @@ def test_no_frames_do_anything_but_work_or_end_the_connection(
     assert server.connection.pending_bytes == 0 and not server.connection.streams
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_no_block_does_anything_but_decode_or_be_refused(block: bytes) -> None:
     decoder = Decoder(4096)

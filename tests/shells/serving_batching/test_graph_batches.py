@@ -287,7 +287,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return adder(tmp_path_factory.mktemp("adder"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(payloads=st.lists(PAYLOADS, min_size=1, max_size=10))
 def test_together_is_as_alone(added: Recorded, payloads: list[Any]) -> None:
     wanted = [alone(added, payload) for payload in payloads]

@@ -71,7 +71,7 @@ def alone(model: SklearnModel, payload: Any) -> Any:
         return error.kind, str(error)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(payloads=st.lists(PAYLOADS, min_size=1, max_size=12))
 def test_together_is_as_alone(model: SklearnModel, payloads: list[Any]) -> None:
     expected = [alone(model, payload) for payload in payloads]

@@ -125,7 +125,7 @@ async def answers(requests: list[tuple[bytes, int | None]]) -> list[tuple[Any, A
     return found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(asked(), min_size=1, max_size=8))
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numbers that overflow are the model's
 def test_the_quick_way_answers_as_the_general_one(requests: list[tuple[bytes, int | None]]) -> None:
