@@ -10,7 +10,7 @@ A tensor's JSON ``data`` may be flat or nested. Worked example: shape [2, 2] tak
 A dimension may be 0: a tensor without elements, such as the empty cache of a text model's first step.
 
 Invariant: a decoded tensor has a known datatype, exactly as many elements as its shape says, and (where these are none)
-no more than ``MAX_EMPTY`` rows or columns of nothing.
+no more rows and columns of nothing than ``MAX_EMPTY_ROWS`` and ``MAX_EMPTY``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ CLASSES = "classification"
 MAX_DIMENSIONS = 32
 MAX_TENSORS = 1024
 MAX_EMPTY = 1_000_000
-"""The dimensions but the zeros of a tensor without elements, multiplied: its body holds none, yet lists of it have rows."""
+"""The dimensions but the zeros of a tensor without elements, multiplied: what a model makes of it may have them."""
+MAX_EMPTY_ROWS = 4096
+"""Those before its first 0: as lists, a few bytes of request are so many objects."""
 
 
 @dataclass(slots=True)
@@ -315,10 +317,13 @@ def _check_shape(tensor: Tensor) -> None:
             raise InvalidError(
                 f"input {name} has shape {shown(list(shape))}: every dimension must be from 0 to 2^63 - 1"
             )
-    if 0 in shape and math.prod(size or 1 for size in shape) > MAX_EMPTY:
+    if 0 not in shape:
+        return
+    rows = math.prod(shape[: shape.index(0)])
+    if rows > MAX_EMPTY_ROWS or math.prod(size or 1 for size in shape) > MAX_EMPTY:
         raise InvalidError(
-            f"input {name} has shape {shown(list(shape))}: of a tensor without elements the other dimensions may come to "
-            f"{MAX_EMPTY} at most"
+            f"input {name} has shape {shown(list(shape))}: a tensor without elements may have {MAX_EMPTY_ROWS} rows, and "
+            f"dimensions that come to {MAX_EMPTY} without the zeros"
         )
 
 
