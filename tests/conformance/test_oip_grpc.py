@@ -19,8 +19,13 @@ CLIENTS = Path(__file__).parent / "oip_clients"
 
 
 class Echo(Model):
-    def predict(self, payload: Any, context: Context) -> InferResponse:  # type: ignore[override]
+    def predict(self, payload: Any, context: Context) -> Any:
+        if isinstance(payload, dict):
+            return {"predictions": payload["instances"]}
         return InferResponse([Tensor(t.name, t.shape, t.datatype, t.data) for t in payload.inputs])
+
+    def explain(self, payload: Any, context: Context) -> Any:
+        return {"explanations": payload["instances"]}
 
 
 @pytest.fixture

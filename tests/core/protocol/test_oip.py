@@ -232,3 +232,11 @@ def test_shared_memory_is_refused_even_beside_data(where: str) -> None:
     body[where][0]["parameters"] = {"shared_memory_region": "r", "shared_memory_byte_size": 4}
     with pytest.raises(InvalidError, match=r"in shared memory, which this server does not use"):
         oip.from_object(body)
+
+
+def test_no_elements_need_no_data() -> None:
+    """KServe's client sends an empty tensor in binary form as JSON without data."""
+    empty = {"name": "x", "shape": [0, 4], "datatype": "FP32", "parameters": {"binary_data_size": 0}}
+    assert oip.decode_json(json.dumps({"inputs": [empty]}).encode()).inputs[0].data == []
+    with pytest.raises(SchemaError):
+        oip.decode_json(json.dumps({"inputs": [empty | {"shape": [1, 4]}]}).encode())

@@ -1,13 +1,12 @@
 """Open Inference Protocol (V2): requests and answers as values, and their JSON form.
 
 The model server's edges decode into these types whether a request came as JSON, with binary tensors
-(``oip_binary``) or, later, by gRPC; clients encode them. Source: the protocol's text and kserve.md 5.2.
+(``oip_binary``) or by gRPC; clients encode them. Source: the protocol's text and kserve.md 5.2.
 Elements are checked by ``oip_elements``. Left out: numpy (``wakeful.core.protocol.arrays``).
 
 A tensor's JSON ``data`` may be flat or nested. Worked example: shape [2, 2] takes [1, 2, 3, 4] and [[1, 2], [3, 4]];
-[[1, 2], [3]] is ragged and refused, as is any count but 2 x 2 = 4.
-
-A dimension may be 0: a tensor without elements, such as the empty cache of a text model's first step.
+[[1, 2], [3]] is ragged and refused, as is any count but 2 x 2 = 4. A dimension may be 0, as in the empty cache of a text
+model's first step.
 
 Invariant: a decoded tensor has a known datatype, exactly as many elements as its shape says, and (where these are none)
 no more rows and columns of nothing than ``MAX_EMPTY_ROWS`` and ``MAX_EMPTY``.
@@ -155,6 +154,8 @@ def decode_json(body: bytes | memoryview) -> InferRequest:
 def complete_inputs(request: InferRequest) -> None:
     """``complete_json`` for every input of a request without binary tensors. Raises as ``decode_json``."""
     for place, tensor in enumerate(request.inputs):
+        if tensor.data is None and 0 in tensor.shape:
+            tensor.data = []  # KServe's client sends no bytes as nothing at all
         if tensor.data is None:
             raise SchemaError([SchemaIssue(("body", "inputs", place, "data"), "Field required", "missing")])
         complete_json(tensor)
@@ -319,8 +320,8 @@ def _check_shape(tensor: Tensor) -> None:
             )
     if 0 not in shape:
         return
-    rows = math.prod(shape[: shape.index(0)])
-    if rows > MAX_EMPTY_ROWS or math.prod(size or 1 for size in shape) > MAX_EMPTY:
+    rows, others = math.prod(shape[: shape.index(0)]), math.prod(size or 1 for size in shape)
+    if rows > MAX_EMPTY_ROWS or others > MAX_EMPTY:
         raise InvalidError(
             f"input {name} has shape {shown(list(shape))}: a tensor without elements may have {MAX_EMPTY_ROWS} rows, and "
             f"dimensions that come to {MAX_EMPTY} without the zeros"
