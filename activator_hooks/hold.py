@@ -56,11 +56,6 @@ class Hold:
         self._waiters: dict[int, tuple[asyncio.Future[str], float]] = {}
         self._tickets = count(1)
 
-    @property
-    def oldest(self) -> float | None:
-        """When the longest waiting request came (loop time), None while nobody waits."""
-        return min((since for _, since in self._waiters.values()), default=None)
-
     def try_enter(self) -> str | None:
         """A pod at once, or None if the request would have to wait. Saves a coroutine on the warm path."""
         if self.breaker.waiting or not self.breaker.pods:

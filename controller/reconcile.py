@@ -58,7 +58,7 @@ class Reconciler:
         retry: Exception | None = None
         for child in decided.apply:
             try:
-                observed = _with(observed, child, await self._cluster.apply(child.obj))
+                observed = _with(observed, await self._cluster.apply(child.obj))
             except ApplyRefusedError as error:
                 observed = _failed(observed, child, str(error))
             except ClusterUnavailableError as error:
@@ -77,7 +77,7 @@ class Reconciler:
             await self._cluster.emit(observed.isvc, note)
 
 
-def _with(observed: Observed, child: Child, live: Obj) -> Observed:
+def _with(observed: Observed, live: Obj) -> Observed:
     kind = live.get("kind")
     if kind == "Ingress":
         return replace(observed, ingress=live)

@@ -99,7 +99,7 @@ class Deleter:
         return Deleted(await store.put(kind.resource, key, outcome.obj, current), False)
 
 
-async def delete(context: Context, deleter: Deleter, target: Target, request: Request) -> Response:
+async def delete(deleter: Deleter, target: Target, request: Request) -> Response:
     """DELETE of one object: a Status when it is gone, the object when it still waits for something."""
     options = _options(request)
     deleted = await deleter.delete(target.kind, target.key, options, request.user, request.warnings)

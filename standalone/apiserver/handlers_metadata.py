@@ -173,7 +173,7 @@ def validate(kind: Kind, metadata: Obj) -> list[Cause]:
     return causes
 
 
-def validate_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
+def validate_update(old: Obj, new: Obj) -> list[Cause]:
     """What an update may not do to metadata."""
     before, after = old["metadata"], new["metadata"]
     if "deletionTimestamp" not in before:

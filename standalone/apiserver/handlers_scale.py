@@ -66,7 +66,7 @@ def _selector_text(selector: Obj) -> str:
     return ",".join(parts)
 
 
-async def write(context: Context, writer: Writer, target: Target, request: Request) -> Response:
+async def write(writer: Writer, target: Target, request: Request) -> Response:
     """PUT or PATCH of the Scale."""
     paths = _paths(target)
     options = handlers_body.parse_options(request)

@@ -248,7 +248,7 @@ class Writer:
             handlers_schema.raise_invalid(kind, obj, causes)
         found = [] if subresource else handlers_rules.validate(kind, obj)
         if old is not None:
-            found += handlers_metadata.validate_update(kind, old, obj)
+            found += handlers_metadata.validate_update(old, obj)
             found += [] if subresource else handlers_rules.validate_update(kind, old, obj)
         causes += [cause for cause in found if cause not in causes]
         handlers_schema.raise_invalid(kind, obj, causes)

@@ -169,7 +169,7 @@ class Router:
             return self._create(target, request)
         if method == "DELETE":
             if target.name:
-                return handlers_delete.delete(self._context, self._deleter, target, request)
+                return handlers_delete.delete(self._deleter, target, request)
             if "deletecollection" in kind.verbs:
                 return handlers_delete.delete_collection(self._context, self._deleter, target, request)
         if method == "PUT" and target.name:
@@ -188,7 +188,7 @@ class Router:
             if method == "GET":
                 return handlers_scale.get(self._context, target)
             if method in ("PUT", "PATCH"):
-                return handlers_scale.write(self._context, self._writer, target, request)
+                return handlers_scale.write(self._writer, target, request)
         elif name in ("status", "finalize"):
             if method == "GET" and name == "status":
                 return handlers_read.get(self._context, target, request)

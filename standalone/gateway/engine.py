@@ -78,9 +78,9 @@ class Engine:
             passage.deadlines.stop()
             if span is not None:
                 spans.end(span, passage.status or 500, passage.was_held, passage.timeline)
-        self._note(exchange, passage, revision, loop.time() - started)
+        self._note(passage, revision, loop.time() - started)
 
-    def _note(self, exchange: Exchange, passage: Passage, revision: Revision | None, took_s: float) -> None:
+    def _note(self, passage: Passage, revision: Revision | None, took_s: float) -> None:
         if passage.timeline is not None:
             self.timelines.append(passage.timeline)
             phases = {k: round(v, 1) for k, v in passage.timeline.phases_ms.items()}

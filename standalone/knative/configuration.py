@@ -47,7 +47,7 @@ class ConfigurationController:
         await self._world.write_status(CONFIGURATIONS, configuration, status)
         self._tell(configuration, status)
         ready = str(status.get("latestReadyRevisionName") or "")
-        return await self._collect(configuration, owned, ready)
+        return await self._collect(owned, ready)
 
     def _tell(self, configuration: Obj, status: Obj) -> None:
         """Events of what has changed from the status before."""
@@ -74,7 +74,7 @@ class ConfigurationController:
             if space == namespace and is_owned(obj, configuration) and not is_leaving(obj)
         ]
 
-    async def _collect(self, configuration: Obj, owned: list[Obj], ready: str) -> float | None:
+    async def _collect(self, owned: list[Obj], ready: str) -> float | None:
         retention = self._config["serving"].retention
         for revision in plan_collection(owned, ready, retention, datetime.now(UTC)):
             self._log.info("revision collected", revision=revision["metadata"]["name"])

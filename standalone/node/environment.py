@@ -52,7 +52,7 @@ def build(pod: Obj, container: Obj, sources: Sources, capacity: Mapping[str, str
     """The variables of ``container``: envFrom first, then env in order. ``capacity`` stands in for missing limits."""
     variables: dict[str, str] = {}
     for source in container.get("envFrom") or []:
-        variables.update(_from_source(pod, source, sources))
+        variables.update(_from_source(source, sources))
     for entry in container.get("env") or []:
         name = str(entry["name"])
         if not _NAME.match(name):
@@ -160,7 +160,7 @@ def _key(pod: Obj, kind: str, objects: Mapping[str, Obj], reference: Obj) -> str
     return _text(key, entries[key])
 
 
-def _from_source(pod: Obj, source: Obj, sources: Sources) -> Iterable[tuple[str, str]]:
+def _from_source(source: Obj, sources: Sources) -> Iterable[tuple[str, str]]:
     prefix = source.get("prefix") or ""
     tables = (("secretRef", "secret", sources.secrets), ("configMapRef", "configmap", sources.configmaps))
     for field_name, kind, objects in tables:

@@ -112,7 +112,7 @@ def server_side_apply(
     managers.set(me, author.api_version, mine, author.at, keep_time=is_same)
     result: Obj = orjson.loads(orjson.dumps(merged))
     _store(result, managers.encode())
-    _refresh_last_applied(author.manager, base, applied, result)
+    _refresh_last_applied(author.manager, applied, result)
     return result
 
 
@@ -150,7 +150,7 @@ def _is_migration(manager: str, node: Node, live: Obj, conflicts: list[tuple[Ent
     return not any(fieldset.difference(fields, allowed) for _, fields in conflicts)
 
 
-def _refresh_last_applied(manager: str, live: Obj, applied: Obj, result: Obj) -> None:
+def _refresh_last_applied(manager: str, applied: Obj, result: Obj) -> None:
     """Keep client-side apply usable: where its annotation exists, kubectl's server-side apply writes it too."""
     annotations = (result.get("metadata") or {}).get("annotations") or {}
     if manager == KUBECTL and LAST_APPLIED in annotations:

@@ -71,7 +71,7 @@ def value_checks(schema: dict[str, Any], kind: str) -> Iterator[Check]:
     if kind in ("string", "any", "int-or-string", "quantity"):
         yield from _string_checks(schema)
     if kind in ("integer", "number", "any", "int-or-string"):
-        yield from _number_checks(schema, kind)
+        yield from _number_checks(schema)
     if kind in ("array", "array?", "any"):
         yield from _list_checks(schema)
     if kind in ("object", "object?", "any"):
@@ -139,7 +139,7 @@ def _format(name: str, test: Callable[[str], bool]) -> Check:
     return check
 
 
-def _number_checks(schema: dict[str, Any], kind: str) -> Iterator[Check]:
+def _number_checks(schema: dict[str, Any]) -> Iterator[Check]:
     if _is_number(schema.get("minimum")):
         yield _bound(schema["minimum"], bool(schema.get("exclusiveMinimum")), is_lower=True)
     if _is_number(schema.get("maximum")):
