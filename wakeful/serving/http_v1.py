@@ -76,7 +76,7 @@ class V1Edge:
                 return Reply(200, headers, bytes(result))
             if streams.is_stream(result):
                 headers.setdefault("Content-Type", "text/event-stream")
-                return Reply(200, headers, streams.parts(result, self._aside))
+                return Reply(200, headers, streams.parts(result, self._aside, context.deadline))
             if isinstance(result, oip.InferResponse):
                 result = json_pieces.split(translation.to_predictions(result))
         if (

@@ -9,11 +9,13 @@ Invariant: the generator is closed when the last part was sent, when it failed, 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
+from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import json_values
 
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -25,11 +27,16 @@ def is_stream(result: Any) -> bool:
     return isinstance(result, AsyncIterator | Iterator)
 
 
-async def parts(result: AsyncIterator[Any] | Iterator[Any], run: Run) -> AsyncIterator[bytes]:
-    """The parts of ``result`` as bytes. Raises what the generator raises, ``FailureError`` for a part without a JSON form."""
+async def parts(
+    result: AsyncIterator[Any] | Iterator[Any], run: Run, deadline: float | None = None
+) -> AsyncIterator[bytes]:
+    """The parts of ``result`` as bytes, until ``deadline`` on the loop's clock.
+
+    Raises what the generator raises, ``FailureError`` for a part without a JSON form or one that comes too late.
+    """
     if isinstance(result, AsyncIterator):
         try:
-            async for part in result:
+            while (part := await _in_time(anext(result, _END), deadline)) is not _END:
                 yield encode(part)
         finally:
             close = getattr(result, "aclose", None)
@@ -37,7 +44,7 @@ async def parts(result: AsyncIterator[Any] | Iterator[Any], run: Run) -> AsyncIt
                 await close()
         return
     try:
-        while (part := await run(partial(next, result, _END))) is not _END:
+        while (part := await _in_time(run(partial(next, result, _END)), deadline)) is not _END:
             yield encode(part)
     finally:
         close = getattr(result, "close", None)
@@ -45,6 +52,21 @@ async def parts(result: AsyncIterator[Any] | Iterator[Any], run: Run) -> AsyncIt
             # A reader that left in the middle of a step: the thread still runs the generator, which ends with it.
             with contextlib.suppress(ValueError):
                 close()
+
+
+async def _in_time(step: Awaitable[Any], deadline: float | None) -> Any:
+    """What ``step`` gives. Raises ``FailureError`` (deadline)."""
+    if deadline is None:
+        return await step
+    try:
+        async with asyncio.timeout_at(deadline) as scope:
+            return await step
+    except TimeoutError as error:
+        if not scope.expired():  # the model's own
+            raise
+        raise FailureError(
+            FailureKind.DEADLINE, "the model's answer in parts was not complete before the request's deadline"
+        ) from error
 
 
 def encode(part: Any) -> bytes:

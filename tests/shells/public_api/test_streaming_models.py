@@ -84,6 +84,37 @@ async def test_the_caller_chooses_between_whole_and_parts(start: Start, kind: ty
     assert (await post(url, {}, Accept="text/event-stream"))[2] == streamed
 
 
+class Endless(Model):
+    """Parts without end, after a wait; says when it was closed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.closed = threading.Event()
+
+    async def stream(self, payload: Any, context: Context) -> AsyncIterator[str]:
+        try:
+            await asyncio.sleep(payload.get("wait", 0))
+            while True:
+                yield "part "
+                await asyncio.sleep(0.01)
+        finally:
+            self.closed.set()
+
+
+async def test_a_stream_ends_at_the_deadline(start: Start) -> None:
+    for model in (Endless("m"), SyncGenerator("m")):
+        url = f"{await start(model)}/v1/models/m:predict"
+        with pytest.raises(
+            aiohttp.ClientPayloadError
+        ):  # the status is sent: only a cut says that this is not the end
+            await post(url, {"stream": True, "count": 10**9}, **{"X-Request-Timeout": "0.3"})
+        await until(model.closed.is_set, 5, "the generator to be closed")
+    model = Endless("m")
+    url = f"{await start(model)}/v1/models/m:predict"
+    status, _, text = await post(url, {"stream": True, "wait": 60}, **{"X-Request-Timeout": "0.2"})
+    assert status == 504 and "deadline" in text and model.closed.is_set()
+
+
 async def test_a_reader_that_leaves_ends_the_generator(start: Start) -> None:
     model = SyncGenerator("m")
     base = await start(model)
