@@ -12,7 +12,6 @@ from wakeful.core.scaling.settings import HPA
 from wakeful.kit.kube import DEPLOYMENTS, Obj
 
 CLASS = "autoscaling.knative.dev/class"
-MIN_SCALE = "autoscaling.knative.dev/min-scale"
 
 
 def has_three(deployment: Obj) -> bool:
@@ -27,11 +26,8 @@ async def test_one_unreadable_object_hides_nobody_else_s_traffic(platform: Platf
     await platform.ready("b")
     autoscaler, known = platform.serving.autoscaler, platform.serving.world[AUTOSCALERS]
     key = (platform.namespace, "a-00001")
-    notes = {"metadata": {**known.store[key]["metadata"], "annotations": {MIN_SCALE: "inf"}}}
-    known.store[key] = {
-        **known.store[key],
-        **notes,
-    }  # in the API the Revision's reconciler would take it back
+    spec = {**known.store[key]["spec"], "containerConcurrency": "many"}
+    known.store[key] = {**known.store[key], "spec": spec}  # the API would refuse it
     autoscaler.record(time.time(), [Stat(platform.namespace, "b-00001", 7.0, 7.0)])
     scaler = autoscaler.scalers[(platform.namespace, "b-00001")]
     facts = autoscaler._facts((platform.namespace, "b-00001"))
