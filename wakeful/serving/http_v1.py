@@ -121,10 +121,14 @@ class V1Edge:
 
 def is_plain(headers: Headers) -> bool:
     """Whether a body under these headers is JSON, and no event unless its own members say so."""
-    content_type = headers.first.get("content-type", "")
-    if v1.media_type(content_type) in http_events.EVENTS or not v1.is_json(content_type):
-        return False
-    return not any(name in headers.first for name in http_events.REQUIRED_HEADERS)
+    return v1.is_json(headers.first.get("content-type", "")) and not announces_event(headers)
+
+
+def announces_event(headers: Headers) -> bool:
+    """Whether headers say that an event comes; a plain body may be one too (``EVENT_MARK``)."""
+    if v1.media_type(headers.first.get("content-type", "")) in http_events.EVENTS:
+        return True
+    return any(name in headers.first for name in http_events.REQUIRED_HEADERS)
 
 
 def is_v2(payload: Any) -> bool:

@@ -126,7 +126,7 @@ def _route(request: Request) -> Route | None:
     if not isinstance(route, Route) or route.kind not in (Kind.V1_PREDICT, Kind.V2_INFER):
         return None
     if route.kind is Kind.V1_PREDICT and (
-        not http_v1.is_plain(request.headers) or http_v1.EVENT_MARK in request.body
+        http_v1.announces_event(request.headers) or http_v1.EVENT_MARK in request.body
     ):
         return None
     return route

@@ -73,6 +73,20 @@ async def test_the_same_request_is_answered_from_the_cache(rig: Rig, path: str, 
     assert 'code="200",model_name="m"' in page
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+async def test_what_curl_sends_without_a_type_is_kept_too(rig: Rig, kind: str) -> None:
+    headers = {"Content-Type": kind}
+    assert await rig.ask(PREDICT, {"instances": [1]}, **headers) == (1, "")
+    assert await rig.ask(PREDICT, {"instances": [1]}, **headers) == (1, "hit")
+
+
+@pytest.mark.parametrize("header", ["ce-id", "ce-type"])
+async def test_what_announces_an_event_is_not_answered_from_it(rig: Rig, header: str) -> None:
+    assert await rig.ask(PREDICT, {"instances": [1]}) == (1, "")
+    async with rig.session.post(PREDICT, json={"instances": [1]}, headers={header: "1"}) as response:
+        assert response.status == 400 and "not a valid CloudEvent" in await response.text()
+
+
 async def test_binary_answers_are_kept_whole(rig: Rig) -> None:
     body = {"inputs": [TENSOR], "parameters": {"binary_data_output": True}}
     answers = []
