@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = re.compile(r"(?:\.venv/bin/|\./hack/|hack/|curl|kubectl|export|mkdir|cat|cp|sed|HOST=)")
-PREPARES = re.compile(r"\./hack/(?:setup|[a-z]+-env --prepare)|\.venv/bin/pip install")
+PREPARES = re.compile(r"\./hack/(?:setup|env [a-z]+)|\.venv/bin/pip install")
 PATIENCE_S = 100.0
 
 
