@@ -70,7 +70,7 @@ class Batch:
         context.deadline = whole.deadline
         async with self._places:
             try:
-                received = http_events.unwrapped(event)
+                context.received = received = http_events.unwrapped(event)
                 payload, inference = self._edge.payload_of(received)
                 result = await self._plane.call(self._entry, self._verb, payload, context)
                 return self._edge.event_of(self._entry, received, inference, result)

@@ -16,7 +16,7 @@ from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.core.protocol import cloudevents, json_pieces, json_values, oip, problem, v1
-from wakeful.serving import http_events, http_replies, http_v2, streams, translation
+from wakeful.serving import event_types, http_events, http_replies, http_v2, streams, translation
 from wakeful.serving.exchange import Headers, Reply, Request
 from wakeful.serving.model import Context
 from wakeful.serving.registry import Entry
@@ -47,7 +47,7 @@ class V1Edge:
         self, entry: Entry, received: http_events.Received, context: Context
     ) -> tuple[Any, Encode]:
         """The payload of an event: its data is a V1 object, a V2 request, or raw bytes. Raises ``FailureError``."""
-        context.protocol = "cloudevents"
+        context.protocol, context.received = "cloudevents", received
         payload, inference = self.payload_of(received)
         return payload, partial(self._event_reply, entry, received, inference)
 
@@ -77,6 +77,8 @@ class V1Edge:
             if streams.is_stream(result):
                 headers.setdefault("Content-Type", "text/event-stream")
                 return Reply(200, headers, streams.parts(result, self._aside, context.deadline))
+            if event_types.is_event(result):
+                return Reply(200, *http_events.rendered(event_types.answered(result, None), False))
             if isinstance(result, oip.InferResponse):
                 result = json_pieces.split(translation.to_predictions(result))
         if (
@@ -105,6 +107,8 @@ class V1Edge:
         result: Any,
     ) -> cloudevents.Event:
         """The event that answers another with what the model said. Raises ``FailureError``."""
+        if event_types.is_event(result):
+            return event_types.answered(result, received.event)
         if inference is not None:
             answered = http_v2.respond(entry, inference, result)
             result = problem.parse_json(oip.encode_json(answered, answered.outputs), "the answer")

@@ -15,10 +15,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wakeful.core.errors import FailureError, FailureKind
 from wakeful.serving.parts import Batching, Joining
+
+if TYPE_CHECKING:
+    from cloudevents.core.v1.event import CloudEvent
+
+    from wakeful.serving.http_events import Received
 
 EVENT_STREAM = "text/event-stream"
 
@@ -32,6 +37,7 @@ class Context(Mapping[str, str]):
         "deadline",
         "progress",
         "protocol",
+        "received",
         "request_id",
         "response_headers",
     )
@@ -44,9 +50,20 @@ class Context(Mapping[str, str]):
         """The event loop's time after which nobody waits for the answer; None: ``--request_timeout_s`` alone."""
         self.progress = ""
         """How far a long call has come, where the model says so: told in the 504 of one that takes too long."""
+        self.received: Received | None = None
+        """The event that the request carried (``http_events``)."""
         self.batch_id = ""
         """Which batch answered, where the server was asked to tell (``--max_batchsize``)."""
         self.response_headers: dict[str, str] = {}
+
+    @property
+    def event(self) -> CloudEvent | None:
+        """The CloudEvent that the request carried, its data as ``predict`` gets it; None for any other request."""
+        if self.received is None:
+            return None
+        from wakeful.serving import event_types
+
+        return event_types.given(self.received.event, self.received.payload)
 
     @property
     def span(self) -> Any:
