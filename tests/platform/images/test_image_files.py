@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 IMAGES = containerfile.find_all(ROOT)
 OWN = ("wakeful", "controller", "activator_hooks", "runtimes", "eventing", "storage", "standalone")
 # Imported where they are installed, and the error names them where they are not (docs/reference/model-server.md).
-OPTIONAL = {"pandas", "opentelemetry", "grpc"}
+OPTIONAL = {"cloudevents", "grpc", "opentelemetry", "pandas"}
 # The environment that the program's own tests run in, where it is not this one: its versions count for what is not in ours.
 TESTED_IN = {
     "explainer": "explainer.txt",
