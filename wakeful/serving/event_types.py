@@ -24,9 +24,12 @@ CORE = ("id", "source", "type", "datacontenttype", "dataschema", "subject", "tim
 
 
 def given(event: cloudevents.Event, payload: Any) -> CloudEvent:
-    """``event`` in the SDK's type; ``payload`` is what its data says."""
-    from cloudevents.core.v1.event import CloudEvent
-
+    """``event`` in the SDK's type; ``payload`` is what its data says. Raises ``FailureError`` where the SDK is missing."""
+    try:
+        from cloudevents.core.v1.event import CloudEvent
+    except ImportError as error:
+        text = "context.event needs the package cloudevents, which is not here: install it beside the model"
+        raise FailureError(FailureKind.INTERNAL, text) from error
     attributes: dict[str, Any] = event.attributes()
     time = attributes.pop("time", None)
     found = CloudEvent(attributes, payload)

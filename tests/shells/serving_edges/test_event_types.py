@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,6 +109,13 @@ async def test_a_plain_request_is_answered_by_an_event_in_binary_mode(client: An
 async def test_what_is_no_event_is_told_so(client: Any, name: str, words: str) -> None:
     status, found, _ = await client.ask("POST", "/v1/models/m:predict", json={"do": name})
     assert status == 500 and words in found["error"]
+
+
+async def test_a_missing_sdk_is_named(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    monkeypatch.setitem(sys.modules, "cloudevents.core.v1.event", None)
+    status, found, _ = await client.ask("POST", "/", json={"instances": [1]}, headers=headers)
+    assert status == 500 and "needs the package cloudevents" in found["error"]
 
 
 async def test_each_event_of_a_batch_is_seen(client: Any) -> None:
