@@ -158,6 +158,8 @@ def running_now(vllm: Running) -> float:
 
 
 def test_metrics_of_both(vllm: Running) -> None:
+    for _ in vllm.client.completions.create(model="smol", prompt="One", max_tokens=3, stream=True):
+        pass
     text = vllm.metrics()
     for name in (
         "vllm:kv_cache_usage_perc",
@@ -165,6 +167,28 @@ def test_metrics_of_both(vllm: Running) -> None:
         "wakeful_openai_inter_token_seconds_count",
     ):
         assert name in text
+
+
+def cached_tokens(vllm: Running) -> float:
+    found = re.search(
+        r"^vllm:prefix_cache_hits_total(?:\{[^}]*\})? ([0-9.e+]+)$", vllm.metrics(), re.MULTILINE
+    )
+    assert found, "vLLM counts no prefix cache hits"
+    return float(found[1])
+
+
+def test_what_one_tenant_asked_is_not_in_the_cache_of_another(vllm: Running) -> None:
+    """With a ``cache_salt`` each, nobody learns by the time of an answer what somebody else has asked (attack 22)."""
+    prompt = " ".join(f"Number {n} is before number {n + 1}." for n in range(60))
+
+    def hits(salt: str) -> float:
+        before = cached_tokens(vllm)
+        body = {"cache_salt": salt}
+        vllm.client.completions.create(model="smol", prompt=prompt, max_tokens=1, extra_body=body)
+        return cached_tokens(vllm) - before
+
+    assert [hits("tenant-a"), hits("tenant-b")] == [0, 0]
+    assert hits("tenant-a") > 100 and hits("tenant-b") > 100
 
 
 def test_every_socket_of_the_engine_is_on_loopback(vllm: Running) -> None:
