@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import tritonclient.grpc as grpc
+from triton_arrays import ENDS
 
 client = grpc.InferenceServerClient(f"127.0.0.1:{sys.argv[1]}")
 assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("echo")
@@ -20,16 +21,7 @@ def tensor(name, array, datatype):
 
 
 ARRAYS = {
-    "BOOL": np.array([[True, False], [False, True]]),
-    "INT8": np.array([-128, 127], np.int8),
-    "INT16": np.array([-(2**15), 2**15 - 1], np.int16),
-    "INT32": np.array([-(2**31), 2**31 - 1], np.int32),
-    "INT64": np.array([-(2**63), 2**63 - 1], np.int64),
-    "UINT8": np.array([0, 255], np.uint8),
-    "UINT16": np.array([0, 65535], np.uint16),
-    "UINT32": np.array([0, 2**32 - 1], np.uint32),
-    "UINT64": np.array([0, 2**64 - 1], np.uint64),
-    "FP16": np.array([0.5, -2], np.float16),
+    **ENDS,
     "FP32": np.array([[1.5, np.inf, np.nan]], np.float32),
     "FP64": np.array([1e300], np.float64),
     "BYTES": np.array(["a", "ä", ""], object),

@@ -5,6 +5,7 @@ import sys
 import ml_dtypes
 import numpy as np
 import tritonclient.http as http
+from triton_arrays import ENDS
 
 client = http.InferenceServerClient(f"127.0.0.1:{sys.argv[1]}", concurrency=4)
 assert client.is_server_live() and client.is_server_ready()
@@ -25,16 +26,7 @@ def wanted(**how):
 
 
 ARRAYS = {
-    "BOOL": np.array([[True, False], [False, True]]),
-    "INT8": np.array([-128, 127], np.int8),
-    "INT16": np.array([-(2**15), 2**15 - 1], np.int16),
-    "INT32": np.array([-(2**31), 2**31 - 1], np.int32),
-    "INT64": np.array([-(2**63), 2**63 - 1], np.int64),
-    "UINT8": np.array([0, 255], np.uint8),
-    "UINT16": np.array([0, 65535], np.uint16),
-    "UINT32": np.array([0, 2**32 - 1], np.uint32),
-    "UINT64": np.array([0, 2**64 - 1], np.uint64),
-    "FP16": np.array([0.5, -2], np.float16),
+    **ENDS,
     "BF16": np.array([0.5, -2], ml_dtypes.bfloat16),
     "FP32": np.array([[1.5, -0.25]], np.float32),
     "FP64": np.array(1e300),
