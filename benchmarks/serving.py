@@ -46,10 +46,13 @@ class Figures:
         return statistics.median(self.rates[name]) if self.rates[name] else 0.0
 
     def at(self, name: str, share: float) -> float:
-        times = sorted(self.latencies_s[name])
-        if not times:
-            return float("inf")  # no answer came within the rounds
-        return times[min(len(times) - 1, int(len(times) * share))] * 1000
+        return percentile_ms(self.latencies_s[name], share)
+
+
+def percentile_ms(latencies_s: list[float], share: float) -> float:
+    """Infinite where no answer came within the rounds."""
+    times = sorted(latencies_s)
+    return times[min(len(times) - 1, int(len(times) * share))] * 1000 if times else float("inf")
 
 
 def of_case(case: Case, servers: list[Peer], rounds: int, seconds: float) -> Figures:
@@ -103,21 +106,18 @@ def at_equal_load(case: Case, figures: Figures, servers: list[Peer], seconds: fl
     """
     slowest = min(figures.rate(server.name) for server in servers if server.name != "floor")
     rate = slowest * PACED_SHARE
-    rounds: dict[str, list[Figures]] = defaultdict(list)
+    rounds: dict[str, list[list[float]]] = defaultdict(list)
     for _ in range(PACED_ROUNDS):
         for server in servers:
-            found = Figures()
             round_ = _serving_load.pace(server.port, case.message, case.connections, seconds, rate)
-            found.latencies_s[server.name] = round_.latencies_s
-            rounds[server.name].append(found)
+            rounds[server.name].append(round_.latencies_s)
     print(f"  at {rate:.0f}/s each, {PACED_ROUNDS} rounds; goal: p99 below kserve's p50")
-    for name, found_ in rounds.items():
-        p50, p99 = ([figures_.at(name, share) for figures_ in found_] for share in (0.5, 0.99))
-        pooled = Figures()
-        pooled.latencies_s[name] = [time_s for figures_ in found_ for time_s in figures_.latencies_s[name]]
+    for name, latencies_s in rounds.items():
+        p50, p99 = ([percentile_ms(times, share) for times in latencies_s] for share in (0.5, 0.99))
+        pooled = percentile_ms([time_s for times in latencies_s for time_s in times], 0.99)
         print(
             f"    {name:9} p50 {statistics.median(p50):6.2f} ms  p99 {statistics.median(p99):6.2f} ms"
-            f" ({min(p99):.2f} to {max(p99):.2f}; of all answers {pooled.at(name, 0.99):.2f})",
+            f" ({min(p99):.2f} to {max(p99):.2f}; of all answers {pooled:.2f})",
             flush=True,
         )
 
