@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from cloudevents.core.v1.event import CloudEvent
 
 JSON, TEXT, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
-CORE = ("id", "source", "type", "datacontenttype", "dataschema", "subject", "time")
 
 
 def given(event: cloudevents.Event, payload: Any) -> CloudEvent:
@@ -51,14 +50,16 @@ def answered(answer: Any, request: cloudevents.Event | None) -> cloudevents.Even
     """What a model answered, tied to the event that it answers, if that was one. Raises ``FailureError`` (internal)."""
     try:
         given = dict(answer.get_attributes())
-        core = {name: given.pop(name) for name in CORE if given.get(name) is not None}
+        core = {name: given.pop(name) for name in cloudevents.CORE if given.get(name) is not None}
         given.pop("specversion", None)
         if isinstance(core.get("time"), datetime):
             core["time"] = core["time"].isoformat()
         data, kind = _data(answer.get_data(), core.get("datacontenttype"))
         core["datacontenttype"] = kind
         ties = causation.of_answer(request) if request is not None else {}
-        extensions = {name: value for name, value in given.items() if name not in CORE and value is not None}
+        extensions = {
+            name: value for name, value in given.items() if name not in cloudevents.CORE and value is not None
+        }
         return cloudevents.Event(**core, data=data, extensions={**extensions, **ties})
     except (cloudevents.InvalidEventError, TypeError) as error:
         raise FailureError(

@@ -22,6 +22,7 @@ from wakeful.core.protocol.cloudevents_http import Mode
 from wakeful.core.protocol.cloudevents_types import ExtensionValue, InvalidEventError, Rule
 
 __all__ = [
+    "CORE",
     "DEFAULT_LIMITS",
     "Event",
     "Headers",
@@ -41,7 +42,8 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 """HTTP headers; a multi-value mapping or pairs, so that duplicates are seen. Text is UTF-8 with surrogateescape."""
 
 _NO_EXTENSIONS: Mapping[str, ExtensionValue] = MappingProxyType({})
-_CORE = ("id", "source", "type", "datacontenttype", "dataschema", "subject", "time")
+CORE = ("id", "source", "type", "datacontenttype", "dataschema", "subject", "time")
+"""The context attributes but ``specversion``; every other attribute is an extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Event:
         if self.time is not None:
             types.check_time("time", self.time)
         for name, extension in self.extensions.items():
-            if name in _CORE or name == "specversion":
+            if name in CORE or name == "specversion":
                 raise InvalidEventError(name, Rule.NAME, f"{name} is a context attribute, not an extension")
             types.check_extension(name, extension)
         object.__setattr__(self, "extensions", MappingProxyType(dict(self.extensions)))
@@ -96,7 +98,7 @@ class Event:
     def attributes(self) -> dict[str, ExtensionValue]:
         """Every attribute that is set, ``specversion`` first, extensions last."""
         known: dict[str, ExtensionValue] = {"specversion": "1.0"}
-        for name in _CORE:
+        for name in CORE:
             value = getattr(self, name)
             if value is not None:
                 known[name] = value
@@ -208,7 +210,7 @@ def _event(attributes: dict[str, ExtensionValue], data: bytes | None, limits: Li
         if name not in attributes:
             raise InvalidEventError(name, Rule.MISSING, f"required attribute {name} is missing")
     known: dict[str, str] = {}
-    for name in _CORE:
+    for name in CORE:
         value = attributes.pop(name, None)
         if value is None:
             continue
@@ -219,7 +221,7 @@ def _event(attributes: dict[str, ExtensionValue], data: bytes | None, limits: Li
 
 
 def _check_sizes(attributes: dict[str, ExtensionValue], limits: Limits) -> None:
-    if len(attributes) > limits.max_extensions + len(_CORE) + 1:
+    if len(attributes) > limits.max_extensions + len(CORE) + 1:
         raise InvalidEventError("", Rule.TOO_LARGE, f"more than {limits.max_extensions} extensions")
     for name, value in attributes.items():
         if isinstance(value, str) and len(value) > limits.max_attribute_bytes // 4:
