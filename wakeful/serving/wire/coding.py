@@ -89,9 +89,9 @@ def compress(data: bytes, coding: str) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
-def wanted(request: Request | None, reply: Reply) -> str:
-    """The coding that the client of ``request`` asks for, if the answer is of a kind that shrinks; else ''."""
-    if request is None or reply.status != 200:
+def wanted(request: Request | None, reply: Reply, least: int) -> str:
+    """The coding that the client of ``request`` asks for, if the answer has ``least`` bytes and is of a kind that shrinks; else ''."""
+    if type(reply.body) is not bytes or len(reply.body) < least or request is None or reply.status != 200:
         return ""
     lowered = {name.lower(): value for name, value in reply.headers.items()}
     kind = lowered.get("content-type", "").partition(";")[0].strip().lower()

@@ -256,13 +256,12 @@ class Http1(Wire):
             http1_stream.discard(reply)
             return
         least = self._shared.limits.compress_min_bytes
-        if least and type(reply.body) is bytes and len(reply.body) >= least:
-            chosen = coding.wanted(turn.request, reply)
-            if chosen:
-                turn.is_answered = True
-                self._aside(turn, partial(coding.compressed, reply, chosen), self._write)
-                return
-        self._write(turn, reply)
+        chosen = coding.wanted(turn.request, reply, least) if least else ""
+        if chosen:
+            turn.is_answered = True
+            self._aside(turn, partial(coding.compressed, reply, chosen), self._write)
+        else:
+            self._write(turn, reply)
 
     def _write(self, turn: Turn, reply: Reply) -> None:
         turn.is_answered = True

@@ -200,15 +200,13 @@ class RestStream(Stream):
         if self._is_answered or self.is_sent:
             return
         least = self._shared.limits.compress_min_bytes
-        if least and type(reply.body) is bytes and len(reply.body) >= least:
-            chosen = coding.wanted(self._request, reply)
-            if chosen:
-                self._is_answered = True
-                work = partial(coding.compressed, reply, chosen)
-                loop = asyncio.get_running_loop()
-                loop.run_in_executor(None, work).add_done_callback(self._compressed_aside)
-                return
-        self._write(reply)
+        chosen = coding.wanted(self._request, reply, least) if least else ""
+        if chosen:
+            self._is_answered = True
+            work = partial(coding.compressed, reply, chosen)
+            asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(self._compressed_aside)
+        else:
+            self._write(reply)
 
     def _compressed_aside(self, future: asyncio.Future[Reply]) -> None:
         if not (self.is_sent or future.cancelled()):
