@@ -154,8 +154,8 @@ class Ask:
         edge, route, context = self._edge, self._facts.route, self._context
         assert isinstance(route, Route)
         if route.kind is Kind.V2_INFER:
-            self._request, encode = http_v2.prepare(entry, request, context)
-            return self._request, encode
+            payload = self._request = http_v2.decode(request)
+            return payload, partial(http_v2.reply, entry, payload)
         if route.kind is not Kind.EVENT:
             return edge.v1.prepare(entry, request, context)
         received = http_events.receive(request.headers, request.body)

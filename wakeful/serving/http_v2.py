@@ -9,8 +9,6 @@ Invariant: the answer holds exactly the outputs that the request lists, or all o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from wakeful.core.errors import FailureError, FailureKind
@@ -24,18 +22,11 @@ from wakeful.serving.registry import Entry
 
 BINARY = "application/octet-stream"
 BINARY_HEADER = oip_binary.HEADER.lower()
-Encode = Callable[[Context, Any], Reply]
 _NONE: set[str] = set()
 _FORM = {"binary_data"}
 """Parameters of an output that say no more than in which form it goes out."""
 LARGE_BYTES = 256 * 1024
 """Bodies from here on are decoded in a thread: their element checks take longer than a probe may wait (1 us each)."""
-
-
-def prepare(entry: Entry, request: Request, context: Context) -> tuple[Any, Encode]:
-    """The decoded request, and what makes the reply of the model's answer. Raises ``FailureError``."""
-    inference = decode(request)
-    return inference, partial(reply, entry, inference)
 
 
 def decode(request: Request) -> oip.InferRequest:
